@@ -1,0 +1,1 @@
+"""The engine: documents, graph, readiness, handlers, executors and the LOCAL mode that drives them."""

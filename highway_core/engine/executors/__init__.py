@@ -1,0 +1,1 @@
+"""The runtimes that carry out one attempt of a task."""

@@ -1,0 +1,1 @@
+"""One pure function per operator: ``decide(task, ctx) -> Decision``."""

@@ -1,0 +1,1 @@
+"""Where runs are kept. The engine sees ``manager`` alone; the rest are implementations of it."""

@@ -1,0 +1,1 @@
+"""Small things with one job each, named after it. They know nothing of workflows."""
