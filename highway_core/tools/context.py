@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from highway_core.config import Settings
+from highway_core.config import Settings, current_settings
 from highway_core.utils.stopping import StopScope
 
 
@@ -131,3 +131,9 @@ def current_context() -> ToolContext | None:
 def enter_context(context: ToolContext | None) -> None:
     """Make ``context`` the current one of this thread; executors call this around a tool."""
     _CURRENT.set(context)
+
+
+def tool_settings() -> Settings:
+    """The settings of the attempt that runs in this thread; outside one, those of the process."""
+    context = _CURRENT.get()
+    return current_settings() if context is None else context.settings
