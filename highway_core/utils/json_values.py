@@ -24,6 +24,8 @@ MAX_DEPTH = 200
 """Levels of nesting that a stored value may have."""
 MAX_DIGITS = 4_300
 """Digits that Python converts from and to text (``sys.get_int_max_str_digits``)."""
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""Characters that no store takes: NUL and halves of surrogate pairs."""
 DEFAULT_TEXT_LIMIT = 8_000
 
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
@@ -32,7 +34,6 @@ _LISTED = (Sequence, Set, ValuesView)
 _BYTES = (bytes, bytearray, memoryview)
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _MAX_INT = 10**MAX_DIGITS
-_UNSTORABLE_CHARACTER = re.compile("[\0\ud800-\udfff]")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 
 
@@ -65,12 +66,27 @@ def loads(text: str | bytes) -> Any:
     return json.loads(text)
 
 
+def is_deeper(plain: Any, levels: int) -> bool:
+    """True if a plain value has more than that many levels of objects and lists. Does not recurse."""
+    level = [plain] if isinstance(plain, dict | list) else []
+    for _ in range(levels):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return bool(level)
+
+
 def clean_text(text: str, limit: int = DEFAULT_TEXT_LIMIT) -> str:
     """``text`` (an error message) as it can be stored: no NUL, no half surrogate pair, about ``limit`` characters."""
     if len(text) > limit:
         marker = f"… ({len(text):,} characters)"
         text = text[: max(limit - len(marker), 0)] + marker
-    return _UNSTORABLE_CHARACTER.sub("\ufffd", text)
+    return UNSTORABLE.sub("\ufffd", text)
 
 
 def _fast(value: Any) -> tuple[Any, str] | None:
@@ -83,26 +99,15 @@ def _fast(value: Any) -> tuple[Any, str] | None:
             text.encode()  # raises UnicodeEncodeError for half a surrogate pair
         plain, _ = _decode(text)
         # Keys that were no text, and tuples, make a difference here: the walk tells harmless from lost.
-        if plain != value or _is_deep(text, plain):
+        if plain != value or (_may_be_deep(text) and is_deeper(plain, MAX_DEPTH)):
             return None
     except (TypeError, ValueError, RecursionError):
         return None
     return plain, text
 
 
-def _is_deep(text: str, plain: Any) -> bool:
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return False
-    level = [plain]
-    for _ in range(MAX_DEPTH):
-        level = [child for node in level for child in _children(node) if isinstance(child, dict | list)]
-        if not level:
-            return False
-    return True
-
-
-def _children(node: Any) -> Iterable[Any]:
-    return node.values() if isinstance(node, dict) else node
+def _may_be_deep(text: str) -> bool:
+    return text.count("[") + text.count("{") > MAX_DEPTH
 
 
 class _Walk:
@@ -163,7 +168,7 @@ class _Walk:
 
 
 def _text(value: str, path: str) -> str:
-    found = _UNSTORABLE_CHARACTER.search(value)
+    found = UNSTORABLE.search(value)
     if found:
         what = "a NUL character" if found[0] == "\0" else f"half a surrogate pair (U+{ord(found[0]):04X})"
         raise ResultError(f"{_short(path)} cannot be stored: {what} at index {found.start()}.")
