@@ -55,13 +55,19 @@ class Node(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Constant(Node):
-    """A number, a text, a bare word, true, false or null."""
+    """A number, a text, true, false or null."""
 
     text: str
     constant: Any
 
     def value(self, lookup: Lookup) -> Any:  # noqa: ARG002 - a constant looks nothing up
         return self.constant
+
+
+class Word(Constant):
+    """A bare word, which is a text."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from highway_core.engine.expression_nodes import (
     Node,
     Operand,
     Text,
+    Word,
 )
 from highway_core.engine.expression_tokens import Token, tokens_of
 from highway_core.engine.expression_values import length, negative, positive, truth
@@ -135,10 +136,21 @@ class _Parser:
         return self._accept("in", *_COMPARING)
 
     def _sum(self) -> Node:
-        return self._chain(lambda: self._accept("+", "-"), self._product, Arithmetic)
+        return self._calculated(self._chain(lambda: self._accept("+", "-"), self._product, Arithmetic))
 
     def _product(self) -> Node:
-        return self._chain(lambda: self._accept("*", "/", "//", "%"), self._signed, Arithmetic)
+        return self._calculated(self._chain(lambda: self._accept("*", "/", "//", "%"), self._signed, Arithmetic))
+
+    def _calculated(self, node: Node) -> Node:
+        """A bare word beside a sign is text that lacks its quotes (``order-{{id}}``), not a number."""
+        if isinstance(node, Arithmetic):
+            for operand in (node.first, *(operand for _, operand in node.steps)):
+                if isinstance(operand, Word):
+                    raise ExpressionError(
+                        f"{shorten(self._text)!r} calculates with the word {operand.text!r}; "
+                        "text with references in it is written in quotes: 'order-{{id}}'."
+                    )
+        return node
 
     def _chain(
         self,
@@ -183,7 +195,7 @@ class _Parser:
 
     def _word(self, start: int, token: Token) -> Node:
         if self._accept("(") is None:
-            return Constant(token.value, token.value)
+            return Word(token.value, token.value)
         if token.value != "len":
             raise ExpressionError(f"{shorten(self._text)!r}: there is no function {token.value}(); only len().")
         operand = self._deeper(self._condition)

@@ -141,4 +141,9 @@ ARITHMETIC: Final[Mapping[str, Binary]] = {
 
 def shown(value: Any, limit: int = 80) -> str:
     """``value`` for a message: texts in quotes, everything else as JSON, cut."""
-    return repr(shorten(value, limit)) if isinstance(value, str) else shorten(as_json(value), limit)
+    if isinstance(value, str):
+        return repr(shorten(value, limit))
+    try:
+        return shorten(as_json(value), limit)
+    except ExpressionError:  # too deep to write: the message is about something else
+        return f"a {type(value).__name__}"

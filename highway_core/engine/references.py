@@ -143,8 +143,14 @@ def _what_it_has(value: Any, step: str | int) -> str:
         return f"has no '{step}'{did_you_mean(str(step), names)}; it has {listed(names)}"
     if isinstance(value, (list, tuple)):
         return f"is a list of {len(value)} and has no '{step}'"
-    kind = "null" if value is None else f"a {type(value).__name__}"
-    return f"is {kind} and has no '{step}'"
+    return f"is {_kind(value)} and has no '{step}'"
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a text"}
+    return names.get(type(value), f"of type {type(value).__name__}")
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
