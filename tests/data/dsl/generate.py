@@ -658,16 +658,34 @@ def multi_choice_too_few() -> WorkflowBuilder:
 
 @corpus("WorkflowBuilder.reflexive")
 def reflexive() -> WorkflowBuilder:
+    """The generator counts its drafts; the verifier looks up what was prepared for that draft: no, then yes."""
     b = start("reflexive")
+    b.task("reject_first", "tools.memory.set", args=["draft-1", False])
+    b.task("accept_second", "tools.memory.set", args=["draft-2", True])
     b.reflexive(
         "draft",
-        generator="tools.memory.set",
-        generator_kwargs={"key": "draft", "value": "one"},
-        verifier="tools.memory.increment",
-        verifier_kwargs={"key": "checks"},
+        generator="tools.memory.increment",
+        generator_kwargs={"key": "drafts"},
+        verifier="tools.memory.get",
+        verifier_kwargs={"key": "draft-{{output.new_value}}"},
         max_turns=3,
     )
-    return say(b, "end", "{{memory.draft}} {{memory.checks}}", result_key="drafted")
+    return say(b, "end", "{{memory.drafts}}", result_key="drafts")
+
+
+@corpus("WorkflowBuilder.reflexive")
+def reflexive_rejected() -> WorkflowBuilder:
+    b = start("reflexive_rejected")
+    b.task("reject_all", "tools.memory.set", args=["drafts-verdict", False])
+    b.reflexive(
+        "draft",
+        generator="tools.memory.increment",
+        generator_kwargs={"key": "drafts"},
+        verifier="tools.memory.get",
+        verifier_kwargs={"key": "{{output.key}}-verdict"},
+        max_turns=2,
+    )
+    return say(b, "end")
 
 
 @corpus("WorkflowBuilder.terminate")
