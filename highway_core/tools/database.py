@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, make_url, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool, StaticPool
 
 from highway_core.config import Settings, normalise_database_url
 from highway_core.errors import ConfigError, ResultError, TaskError
@@ -51,15 +51,26 @@ def query(
 def engine_for(database_url: str) -> Engine:
     """The engine of a database, made once; TaskError if the URL cannot be used.
 
-    It keeps no connection: tools also run in forked children, and a connection must not be shared with one.
+    It keeps no connection: tools also run in forked children, and a connection must not be shared with one. Only a
+    SQLite database in memory, which is its connection, keeps the one.
     """
     try:
         url = make_url(_normalised(database_url))
-        return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=_connect_args(url))
-    except (SQLAlchemyError, ImportError, ConfigError) as error:
-        scheme = database_url.partition(":")[0] if "://" in database_url else "?"
-        # Without the cause: its text may hold the URL, and with it the password.
-        raise TaskError(f"The connection string ({scheme}://…) cannot be used: {type(error).__name__}.") from None
+        in_memory = url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}
+        return create_engine(
+            url,
+            poolclass=StaticPool if in_memory else NullPool,
+            hide_parameters=True,
+            connect_args=_connect_args(url) | ({"check_same_thread": False} if in_memory else {}),
+        )
+    except (NoSuchModuleError, ImportError) as error:
+        raise TaskError(f"No driver for databases of the kind '{_scheme(database_url)}': {error}") from None
+    except (SQLAlchemyError, ConfigError, ValueError):
+        # Without what they say: it may hold the URL, and with it the password.
+        raise TaskError(
+            f"The connection string '{_scheme(database_url)}://…' is no database URL "
+            f"such as postgresql://user:password@host:5432/name."
+        ) from None
 
 
 @contextmanager
@@ -86,6 +97,10 @@ def _resolve(reference: str, settings: Settings) -> str:
     if not value:
         raise TaskError(f"Secret '{reference}' is not set here: set HIGHWAY_SECRET_{name} where the task runs.")
     return value
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0] if "://" in url else ""
 
 
 def _normalised(url: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from highway_core.config import Settings, current_settings
 from highway_core.errors import ToolNotFoundError
 from highway_core.tools.builtin_tools import builtin_module, load_all_builtins, load_builtin
-from highway_core.tools.decorators import TOOL_INFO, TOOL_REGISTRY, ToolInfo, plain_info, tool_info
+from highway_core.tools.decorators import TOOL_INFO, TOOL_REGISTRY, ToolInfo, plain_info, tool, tool_info
 from highway_core.tools.tool_files import load_tools_dir, naming_the_culprit
 
 ENTRY_POINT_GROUP = "highway_core.tools"
@@ -130,5 +130,4 @@ def _load_entry_points() -> None:
         with naming_the_culprit(f"entry point '{point.name}' ({point.value}){package}"):
             loaded = point.load()
             if callable(loaded) and loaded not in TOOL_REGISTRY.values():
-                TOOL_INFO[point.name] = plain_info(point.name, loaded)
-                TOOL_REGISTRY[point.name] = loaded
+                tool(point.name)(loaded)
