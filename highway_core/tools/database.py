@@ -141,12 +141,13 @@ def _rows(result: CursorResult[Any], limit: int) -> list[dict[str, Any]]:
 
 
 def _place(url: URL) -> str:
-    """The database without user and password."""
-    return url.set(username=None, password=None, query={}).render_as_string()
+    """The database without user, password and options."""
+    return URL.create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
 
 
 def _without_password(said: str, url: URL) -> str:
-    if url.password:
-        for spelling in {str(url.password), quote(str(url.password), safe=""), quote_plus(str(url.password))}:
-            said = said.replace(spelling, "***")
+    for password in (url.password, url.query.get("password")):
+        if isinstance(password, str) and password:
+            for spelling in (password, quote(password, safe=""), quote_plus(password)):
+                said = said.replace(spelling, "***")
     return said

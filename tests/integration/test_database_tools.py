@@ -104,6 +104,7 @@ def test_a_reference_to_nothing_names_the_variable_to_set(attempt: Enter) -> Non
     "connection",
     [
         "postgresql://me:s3cret@127.0.0.1:1/shop",
+        "postgresql://127.0.0.1:1/shop?password=s3cret&nosuchoption=s3cret",
         "postgresql://me:s3cret%20%2F@127.0.0.1:1/shop",
         "nosuch://me:s3cret@host/shop",
         "s3cret",
