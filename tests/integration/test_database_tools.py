@@ -84,9 +84,10 @@ def test_the_data_of_a_failed_statement_is_not_in_the_error(shop: str) -> None:
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_missing_parameter_is_named(shop: str) -> None:
-    with pytest.raises(TaskError, match="bind parameter 'id'"):
-        query(shop, "SELECT * FROM users WHERE id = :id")
+def test_a_missing_parameter_is_named_and_the_others_are_not_shown(shop: str) -> None:
+    with pytest.raises(TaskError, match="bind parameter 'id'") as caught:
+        query(shop, "SELECT * FROM users WHERE id = :id AND name = :name", {"name": "s3cret"})
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_reference_is_resolved_where_the_task_runs(shop: str, attempt: Enter) -> None:

@@ -68,6 +68,15 @@ def test_a_success_in_between_starts_the_count_of_failures_again(hands: Hands) -
     assert breaker.get_state() is BulkheadState.DEGRADED
 
 
+def test_a_failure_in_between_starts_the_count_of_successes_again(hands: Hands) -> None:
+    breaker = breaker_of(hands, successes=2)
+    fail(breaker, 1)
+    breaker.record_success()
+    fail(breaker, 1)
+    breaker.record_success()
+    assert breaker.get_state() is BulkheadState.DEGRADED
+
+
 def test_a_threshold_of_one_isolates_at_the_first_failure(hands: Hands) -> None:
     breaker = breaker_of(hands, failures=1)
     fail(breaker, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,7 +95,12 @@ def test_the_same_function_and_a_reloaded_module_may_come_again() -> None:
     assert tool_info("tools.log.info").function is TOOL_REGISTRY["tools.log.info"]
 
 
-def test_a_builtin_name_is_taken_even_before_its_module_is_loaded() -> None:
+def test_a_builtin_name_is_taken_even_before_its_module_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("highway_core.tools.workflow")
+    monkeypatch.delitem(sys.modules, "highway_core.tools.workflow")
+    for name in ("tools.workflow.execute", "tools.workflow.wait_for_parallel_branches"):
+        monkeypatch.delitem(TOOL_REGISTRY, name)
+        monkeypatch.delitem(TOOL_INFO, name)
     with pytest.raises(ValueError, match=r"Duplicate tool name: tools\.workflow\.execute"):
         tool("tools.workflow.execute")(same)
 
