@@ -1,0 +1,100 @@
+"""Brings a database to the newest schema: a new one directly, an older one by the migrations.
+
+Safe when several processes start at once: one works, the others wait for it and find nothing left to do.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from highway_core.errors import StorageError
+from highway_core.persistence.engines import IMMEDIATE, engine_over
+from highway_core.persistence.location import Location, locate
+from highway_core.persistence.models import Base
+from highway_core.persistence.schema_version import HEAD, KNOWN, SELECT_VERSION
+
+_ADVISORY_LOCK = 0x6869676877617900
+"""PostgreSQL's lock number of schema changes: "highway" in ASCII."""
+
+_ORIGINAL_COLUMNS = frozenset({"workflow_id", "workflow_name", "status"})
+"""What the table ``workflows`` of the original library has, whichever of its versions made it."""
+
+
+def ensure_schema(engine: Engine) -> None:
+    """Create or upgrade the tables. StorageError if the database is of a newer Highway or of something else."""
+    _ensure(engine, locate(engine_url=engine.url.render_as_string(hide_password=False)))
+
+
+def ensure_sqlite_schema(location: Location, connection: sqlite3.Connection) -> None:
+    """The same over an open connection, which stays open."""
+    _ensure(engine_over(connection), location)
+
+
+def _ensure(engine: Engine, location: Location) -> None:
+    try:
+        with engine.connect() as connection:
+            if _versions(connection) == [HEAD]:
+                return
+        with engine.connect().execution_options(**{IMMEDIATE: True}) as connection, connection.begin():
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+            _bring_up(connection, location)
+    except SQLAlchemyError as error:
+        raise location.error("be brought to the newest schema", error) from error
+
+
+def _bring_up(connection: Connection, location: Location) -> None:
+    """Inside a transaction that holds the lock on schema changes."""
+    versions = _versions(connection)
+    if versions == [HEAD]:
+        return
+    if not versions and not _ours(connection):
+        _create(connection, stamped=versions is not None)
+        return
+    if versions and not KNOWN.issuperset(versions):
+        raise StorageError(
+            f"{location.label} has schema {', '.join(versions)}, which this version of Highway does not know."
+            " It belongs to a newer Highway or to another application: upgrade Highway or name another database."
+        )
+    if not versions and not _is_original(connection):
+        raise StorageError(
+            f"{location.label} holds tables called {', '.join(_ours(connection))} that are not Highway's."
+            " Name another database."
+        )
+    # Alembic takes 100 ms to import and is needed once in the life of a schema.
+    from highway_core.persistence.migrations.upgrade import upgrade_to_head  # noqa: PLC0415
+
+    upgrade_to_head(connection)
+
+
+def _versions(connection: Connection) -> list[str] | None:
+    """The stamped revisions; None if nothing was ever stamped."""
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    return [str(row[0]) for row in connection.exec_driver_sql(SELECT_VERSION)]
+
+
+def _ours(connection: Connection) -> list[str]:
+    """Tables of the database that are called like ours."""
+    return [name for name in Base.metadata.tables if connection.dialect.has_table(connection, name)]
+
+
+def _is_original(connection: Connection) -> bool:
+    if not connection.dialect.has_table(connection, "workflows"):
+        return False
+    columns = connection.dialect.get_columns(connection, "workflows")
+    return {column["name"] for column in columns} >= _ORIGINAL_COLUMNS
+
+
+def _create(connection: Connection, stamped: bool) -> None:
+    """All tables as the models have them, and the stamp that Alembic would have left."""
+    Base.metadata.create_all(connection, checkfirst=False)
+    if not stamped:
+        connection.exec_driver_sql(
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL,"
+            " CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
+    connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": HEAD})

@@ -1,0 +1,12 @@
+"""Which schema a database has, read without SQLAlchemy so that an up-to-date database costs one query."""
+
+from __future__ import annotations
+
+HEAD = "highway_0001"
+"""The newest revision under ``migrations/versions``."""
+
+KNOWN = frozenset({HEAD})
+"""Every revision this version of Highway can upgrade from, itself included."""
+
+SELECT_VERSION = "SELECT version_num FROM alembic_version"
+"""Fails where the table is missing: a new database, or one of the original library."""
