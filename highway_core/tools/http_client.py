@@ -136,6 +136,12 @@ def shown_url(url: object) -> str:
     return f"{parts.scheme}://{host}{parts.path}" + ("?…" if parts.query else "")
 
 
+def check_scheme(url: object, name: str) -> None:
+    """TaskError, which ``name`` begins, unless ``url`` is one of HTTP."""
+    if not isinstance(url, str) or not url.strip().lower().startswith(("http://", "https://")):
+        raise TaskError(f"{name}: only http:// and https:// addresses are allowed.")
+
+
 class _Exchange:
     """A request and the redirects that follow from it, over one adapter."""
 
@@ -191,7 +197,7 @@ class _Exchange:
         following = request.copy()
         try:
             url = urljoin(str(request.url), target)
-            _check_scheme(url, f"{self._watch.name}: redirected to {shown_url(url)}")
+            check_scheme(url, f"{self._watch.name}: redirected to {shown_url(url)}")
             following.prepare_url(url, None)
             elsewhere = _origin(str(following.url)) != _origin(str(request.url))
         except ValueError as error:
@@ -213,7 +219,7 @@ def _prepared(call: Call) -> requests.PreparedRequest:
         raise TaskError(f"'{call.method}' is no HTTP method.")
     if call.json is not None and call.data is not None:
         raise TaskError(f"{call.name}: give the body as json or as data, not as both.")
-    _check_scheme(call.url, call.name)
+    check_scheme(call.url, call.name)
     data = call.data.encode() if isinstance(call.data, str) else call.data
     headers = {"User-Agent": "highway-core"} | {str(name): str(value) for name, value in (call.headers or {}).items()}
     request = requests.Request(method, call.url.strip(), headers=headers, params=call.params, json=call.json, data=data)
@@ -227,11 +233,6 @@ def _prepared(call: Call) -> requests.PreparedRequest:
     prepared.headers.setdefault("Accept", "*/*")
     prepared.headers.setdefault("Accept-Encoding", "gzip, deflate")
     return prepared
-
-
-def _check_scheme(url: str, name: str) -> None:
-    if not isinstance(url, str) or not url.strip().lower().startswith(("http://", "https://")):
-        raise TaskError(f"{name}: only http:// and https:// addresses are allowed.")
 
 
 def _seconds(call: Call) -> float:
