@@ -45,7 +45,7 @@ def plain_value(text: str) -> Any:
             raise ValueError(f"an integer of more than {MAX_DIGITS:,} digits")
         return int(text)
     if _FLOAT.fullmatch(text):
-        return _finite(float(text))
+        return _float(text)
     if _OTHER_BASE.fullmatch(text):
         number = int(text, 0)
         if number >= _TOO_LARGE:
@@ -63,7 +63,7 @@ def tagged_value(tag: str, text: str) -> Any:
     value = plain_value(text)
     if type(value) not in _TYPES[tag]:
         raise ValueError(f"the tag {shown_tag(tag)} does not fit this value")
-    return float(value) if tag == _FLOAT_TAG else value
+    return _float(value) if tag == _FLOAT_TAG else value
 
 
 def is_scalar_tag(tag: str) -> bool:
@@ -82,7 +82,11 @@ def shown_tag(tag: str) -> str:
     return short[:60]
 
 
-def _finite(number: float) -> float:
-    if math.isinf(number):
+def _float(number: str | int | float) -> float:
+    try:
+        value = float(number)
+    except OverflowError:
+        value = math.inf
+    if math.isinf(value) and not isinstance(number, float):
         raise ValueError("a number too large for a float")
-    return number
+    return value
