@@ -17,6 +17,7 @@
         ├── TaskTimeoutError      an attempt outlived its timeout_policy
         ├── TaskStoppedError      an attempt was told to stop (cancelled, deadline, shutdown)
         ├── GuardError            a precondition or postcondition that does not hold
+        ├── PermanentTaskError    a failure that no retry can mend
         ├── ResultError           a result that JSON cannot hold, or that is too large
         ├── OutputLimitError      a tool printed more than HIGHWAY_MAX_OUTPUT_BYTES
         └── ToolNotFoundError     also a KeyError, as the existing library raised
@@ -112,6 +113,10 @@ class TaskTimeoutError(TaskError):
 
 class TaskStoppedError(TaskError):
     """An attempt was told to stop: cancelled, past a deadline, or the process is shutting down."""
+
+
+class PermanentTaskError(TaskError):
+    """A failure that no retry can mend: a tool raises it, and the task fails at once."""
 
 
 class GuardError(TaskError):

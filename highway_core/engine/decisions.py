@@ -16,9 +16,10 @@ from highway_core.lifecycle import RunStatus
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The task is completed with ``result``."""
+    """The task is completed with ``result``. ``emits`` is an event (name, payload) that is stored with it."""
 
     result: Any = None
+    emits: tuple[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ class ChildRun:
     branch: str
     workflow_name: str
     inputs: Mapping[str, Any]
+    definition_id: str | None = None
+    """A content hash; wins over the name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,11 @@ def compile_text(text: str) -> CompiledValue:
     return _text_of(list(_parts(text)))
 
 
+def text_parts(text: str) -> list[str | Reference]:
+    """``text`` in pieces, plain text and references in turn; ExpressionError at the first malformed marker."""
+    return list(_parts(text))
+
+
 def _compiled(value: Any, place: str, depth: int = 0) -> CompiledValue:
     if isinstance(value, str):
         return _compiled_text(value, place)

@@ -1,0 +1,322 @@
+"""From the tasks of a scope to its :class:`~.graph.WorkflowGraph`: names resolved, edges drawn, cycles refused.
+
+Every problem is added to one list, so that a wrong document is told everything at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from highway_core.engine.arms import Arms, arm_targets
+from highway_core.engine.cycles import find_cycle
+from highway_core.engine.flatten import ScopeSource
+from highway_core.engine.graph import MAX_NESTING, BranchSpan, Edge, Node, WorkflowGraph
+from highway_core.engine.models import JoinOperatorModel, TriggerRule
+from highway_core.engine.readiness import Answer, CallbackRule, Rule, Via
+from highway_core.engine.report import Report
+from highway_core.utils.naming import did_you_mean
+
+_FORGIVING = frozenset({TriggerRule.ALL_DONE, TriggerRule.NONE_FAILED})
+_FIRST_OF = frozenset({"one_success", "one_done", "any_of"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """An edge before its source is a node. ``opened`` edges fire when the source opens, not when it ends."""
+
+    source: str
+    target: str
+    via: Via
+    labels: frozenset[str] | None = None
+    on: Answer | None = None
+    opened: bool = False
+
+
+@dataclass(slots=True)
+class ScopeCompiler:
+    """Compiles one scope; bodies get a compiler of their own."""
+
+    source: ScopeSource
+    report: Report
+    outer: frozenset[str] = frozenset()
+    """Ids of the scopes around this one."""
+    outer_names: frozenset[str] = frozenset()
+    """Task ids and result keys that may be referred to from here."""
+    depth: int = 0
+    lifted: list[str] = field(default_factory=list)
+    """Dependencies on tasks around the loop; they become the loop's own."""
+    _bodies: dict[str, WorkflowGraph] = field(default_factory=dict)
+    _waits: dict[str, list[str]] = field(default_factory=dict)
+    _containers: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _callbacks: dict[str, list[tuple[str, Answer]]] = field(default_factory=dict)
+    _drafts: list[_Draft] = field(default_factory=list)
+    _joined: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def compile(self) -> WorkflowGraph | None:
+        """The graph, or None if this scope has a problem that leaves none."""
+        before = len(self.report.problems)
+        if self.depth > MAX_NESTING:
+            self.report.add(("tasks",), f"loops nest deeper than {MAX_NESTING}, the limit")
+            return None
+        self._compile_bodies()
+        self._find_containers()
+        self._find_callbacks()
+        arms = Arms(self.source.tasks, self._waits, self._containers, targets=self._find_targets())
+        arms.find()
+        self._draw(arms)
+        self._refuse_cycles()
+        return self._graph() if len(self.report.problems) == before else None
+
+    def _compile_bodies(self) -> None:
+        own = frozenset(self.source.tasks)
+        names = self.outer_names | names_of(self.source)
+        extra: dict[str, list[str]] = {}
+        for loop_id, body in self.source.bodies.items():
+            inner = ScopeCompiler(body, self.report, self.outer | own, names, self.depth + 1)
+            graph = inner.compile()
+            if graph is not None:
+                self._bodies[loop_id] = graph
+            extra[loop_id] = [name for name in inner.lifted if name != loop_id]
+        for task_id, task in self.source.tasks.items():
+            wanted = [*task.dependencies, *extra.get(task_id, ())]
+            joined = task.join_tasks if isinstance(task, JoinOperatorModel) else []
+            self._joined[task_id] = frozenset(joined)
+            self._waits[task_id] = list(
+                dict.fromkeys(
+                    [name for name in joined if self._known(name, task_id, "join_tasks")]
+                    + [name for name in wanted if self._known(name, task_id, "dependencies")]
+                )
+            )
+
+    def _known(self, name: str, task_id: str, key: str) -> bool:
+        """True if ``name`` is a task of this scope; one from around the loop is lifted, any other is a problem."""
+        if name == task_id:
+            self._report(task_id, key, f"'{task_id}' waits for itself")
+            return False
+        if name in self.source.tasks:
+            return True
+        if name in self.outer and key == "dependencies":
+            self.lifted.append(name)
+            return False
+        self._report_missing(name, task_id, key)
+        return False
+
+    def _find_targets(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        found = {}
+        for task_id, task in self.source.tasks.items():
+            arms = arm_targets(task)
+            if arms or task.operator_type in {"condition", "switch"}:
+                found[task_id] = {
+                    label: tuple(name for name in names if self._is_target(name, task_id, label))
+                    for label, names in arms.items()
+                }
+        return found
+
+    def _is_target(self, name: str, task_id: str, label: str) -> bool:
+        if name == task_id:
+            self._report(task_id, "", f"the arm '{label}' of '{task_id}' leads back to itself")
+            return False
+        if name in self.source.tasks:
+            return True
+        self._report_missing(name, task_id, f"the arm '{label}'")
+        return False
+
+    def _find_containers(self) -> None:
+        holders: dict[str, list[tuple[str, str]]] = {}
+        for operator, branches in self.source.branches.items():
+            for label, ids in branches.items():
+                for name in ids:
+                    if self._is_target(name, operator, label):
+                        holders.setdefault(name, []).append((operator, label))
+        members = {name: {holder for holder, _ in found} for name, found in holders.items()}
+        for name, found in holders.items():
+            innermost = [
+                one for one in found if all(one[0] == other or other in members.get(one[0], ()) for other, _ in found)
+            ]
+            if len(innermost) != 1:
+                where = " and ".join(f"{operator}.{label}" for operator, label in found)
+                self._report(name, "", f"'{name}' stands in more than one branch: {where}")
+            else:
+                self._containers[name] = innermost[0]
+
+    def _find_callbacks(self) -> None:
+        for task_id, task in self.source.tasks.items():
+            for key, name, on in (
+                ("on_success_task_id", task.on_success_task_id, Answer.SUCCEEDED),
+                ("on_failure_task_id", task.on_failure_task_id, Answer.FAILED),
+            ):
+                if name is None:
+                    continue
+                if name == task_id:
+                    self._report(task_id, key, f"'{task_id}' names itself as its callback")
+                elif name not in self.source.tasks:
+                    self._report_missing(name, task_id, key)
+                elif isinstance(self.source.tasks[name], JoinOperatorModel):
+                    self._report(task_id, key, f"'{name}' is a join and cannot be a callback")
+                else:
+                    self._callbacks.setdefault(name, []).append((task_id, on))
+
+    def _rule(self, task_id: str) -> Rule:
+        if task_id in self._callbacks:
+            return CallbackRule.CALLBACK
+        task = self.source.tasks[task_id]
+        return task.join_mode if isinstance(task, JoinOperatorModel) else task.trigger_rule
+
+    def _draw(self, arms: Arms) -> None:
+        for task_id in self.source.tasks:
+            around = arms.around(task_id)
+            for condition, labels in arms.heads.get(task_id, {}).items():
+                self._drafts.append(_Draft(condition, task_id, Via.HEAD, labels))
+            for source, on in self._callbacks.get(task_id, ()):
+                self._drafts.append(_Draft(source, task_id, Via.MAIN, on=on))
+            self._draw_waits(task_id, arms, around)
+            if around:
+                self._draw_gate(task_id, arms)
+
+    def _draw_waits(self, task_id: str, arms: Arms, around: Mapping[str, str]) -> None:
+        rule = self._rule(task_id)
+        drawn: dict[str, Via] = {}
+        for name in self._waits[task_id]:
+            if name in around or name in arms.heads.get(task_id, ()):
+                continue
+            if name in arms.members.get(task_id, ()):
+                self._drafts.append(_Draft(name, task_id, Via.MEMBER, arms.members[task_id][name]))
+                continue
+            via = self._via(task_id, name, rule)
+            for source in self._expanded(name, arms, rule):
+                if drawn.setdefault(source, via) is not Via.MAIN:
+                    drawn[source] = via
+        drawn.pop(task_id, None)
+        self._drafts.extend(_Draft(source, task_id, via) for source, via in drawn.items())
+
+    def _via(self, task_id: str, name: str, rule: Rule) -> Via:
+        if rule is CallbackRule.CALLBACK:
+            return Via.ORDER
+        if arms_join := self._joined[task_id]:
+            return Via.MAIN if name in arms_join else Via.ORDER
+        return Via.MAIN
+
+    def _expanded(self, name: str, arms: Arms, rule: Rule) -> tuple[str, ...]:
+        """To wait for a condition is to wait for the ends of its arms; its own success is no "first" success."""
+        if name not in arms.targets:
+            return (name,)
+        sinks = arms.sinks(name)
+        return sinks if sinks and rule in _FIRST_OF else (name, *sinks)
+
+    def _draw_gate(self, task_id: str, arms: Arms) -> None:
+        """Tie a branch task to its operator's start, unless its predecessors in the branch carry the dead path."""
+        operator, label = self._containers[task_id]
+        sources = [*self._waits[task_id], *arms.heads.get(task_id, ())]
+        sources += [source for source, _ in self._callbacks.get(task_id, ())]
+        inside = [name for name in sources if arms.around(name).get(operator) == label]
+        outside = [name for name in sources if name not in inside and name not in arms.around(task_id)]
+        if not inside or outside or self._rule(task_id) in _FORGIVING:
+            self._drafts.append(_Draft(operator, task_id, Via.MEMBER, frozenset({label}), opened=True))
+
+    def _refuse_cycles(self) -> None:
+        """A gathering operator has two moments: it opens (before its branches) and ends (after them)."""
+        gathers = self.source.branches.keys()
+        successors: dict[tuple[str, bool], list[tuple[str, bool]]] = {(name, False): [] for name in self.source.tasks}
+        for name in gathers:
+            successors[name, True] = [(name, False)]
+
+        def begin(name: str) -> tuple[str, bool]:
+            return (name, name in gathers)
+
+        for draft in self._drafts:
+            successors[draft.source, draft.opened].append(begin(draft.target))
+        for name, (operator, _) in self._containers.items():
+            successors[name, False].append((operator, False))
+        cycle = find_cycle(successors)
+        if cycle is not None:
+            names = list(dict.fromkeys(name for name, _ in cycle))
+            names = names[names.index(min(names)) :] + names[: names.index(min(names))]
+            self._report(names[0], "dependencies", f"cycle: {' → '.join([*names, names[0]])}")
+
+    def _graph(self) -> WorkflowGraph:
+        by_id = {task_id: index for index, task_id in enumerate(self.source.tasks)}
+        ended: list[list[Edge]] = [[] for _ in by_id]
+        opened: list[list[Edge]] = [[] for _ in by_id]
+        counts = [dict.fromkeys(Via, 0) for _ in by_id]
+        followed = set()
+        for draft in self._drafts:
+            edge = Edge(by_id[draft.target], draft.via, draft.labels, draft.on)
+            (opened if draft.opened else ended)[by_id[draft.source]].append(edge)
+            counts[edge.target][edge.via] += 1
+            if draft.on is None and draft.via is not Via.MEMBER:
+                followed.add(draft.source)
+        spans = self._spans(by_id)
+        nodes = []
+        for task_id, task in self.source.tasks.items():
+            index = by_id[task_id]
+            container = self._containers.get(task_id)
+            nodes.append(
+                Node(
+                    index=index,
+                    task_id=task_id,
+                    task=task,
+                    rule=self._rule(task_id),
+                    main=counts[index][Via.MAIN],
+                    order=counts[index][Via.ORDER],
+                    heads=counts[index][Via.HEAD],
+                    members=counts[index][Via.MEMBER],
+                    edges=tuple(ended[index]),
+                    opened=tuple(opened[index]),
+                    container=by_id[container[0]] if container else -1,
+                    branches=spans.get(task_id, {}),
+                    children=sum(len(span.members) for span in spans.get(task_id, {}).values()),
+                    terminal=container is None and task_id not in followed,
+                    templates=self.source.templates.get(task_id, {}),
+                    body=self._bodies.get(task_id),
+                )
+            )
+        return WorkflowGraph(tuple(nodes), by_id, self.outer_names | names_of(self.source))
+
+    def _spans(self, by_id: Mapping[str, int]) -> dict[str, dict[str, BranchSpan]]:
+        members: dict[str, dict[str, list[str]]] = {
+            operator: {label: [] for label in branches} for operator, branches in self.source.branches.items()
+        }
+        for name, (operator, label) in self._containers.items():
+            members[operator][label].append(name)
+        followed: dict[str, set[tuple[str, str]]] = {}
+        for draft in self._drafts:
+            if draft.on is None and draft.via is not Via.MEMBER and draft.target in self._containers:
+                followed.setdefault(draft.source, set()).add(self._containers[draft.target])
+        return {
+            operator: {
+                label: BranchSpan(
+                    tuple(by_id[name] for name in names),
+                    tuple(by_id[name] for name in names if (operator, label) not in followed.get(name, ())),
+                )
+                for label, names in branches.items()
+            }
+            for operator, branches in members.items()
+        }
+
+    def _report(self, task_id: str, key: str, message: str, hint: str = "") -> None:
+        self.report.add((*self.source.places[task_id], *([key] if key else [])), message, hint)
+
+    def _report_missing(self, name: str, task_id: str, key: str) -> None:
+        for loop_id, body in self.source.bodies.items():
+            if name in body.tasks:
+                hint = f"'{name}' is inside the loop '{loop_id}'; name '{loop_id}' instead"
+                break
+        else:
+            hint = did_you_mean(name, self.source.tasks)
+        if key.startswith("the arm"):
+            self._report(task_id, "", f"{key} of '{task_id}' leads to '{name}', which does not exist", hint)
+        else:
+            self._report(task_id, key, f"'{task_id}' names '{name}', which does not exist", hint)
+
+
+def names_of(source: ScopeSource) -> frozenset[str]:
+    """The task ids and result keys of a scope; a ``while`` shares those of its body."""
+    keys = {task.result_key for task in source.tasks.values() if task.result_key}
+    shared = {
+        name
+        for loop_id, body in source.bodies.items()
+        if source.tasks[loop_id].operator_type == "while"
+        for name in names_of(body)
+    }
+    return frozenset(source.tasks) | keys | shared

@@ -1,0 +1,133 @@
+"""The one way from a document, in any of its four shapes, to a :class:`~.graph.CompiledWorkflow`.
+
+:func:`read_source` turns a file, a text, a dict or a ``highway_dsl.Workflow`` into plain data with positions;
+:func:`compile_document` checks it and compiles it. Both raise DocumentError with every problem that they found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from highway_core.engine.flatten import ScopeSource, gather_scope
+from highway_core.engine.graph import CompiledWorkflow
+from highway_core.engine.graph_builder import ScopeCompiler
+from highway_core.engine.graph_documents import from_graph_document, is_graph_document
+from highway_core.engine.models import WorkflowModel
+from highway_core.engine.operator_parser import parse_workflow
+from highway_core.engine.python_source import as_data, is_workflow, load_python
+from highway_core.engine.report import Report
+from highway_core.engine.schedules import check_schedule
+from highway_core.engine.source_document import SourceDocument
+from highway_core.engine.validation import Checker, Tools
+from highway_core.engine.yaml_reader import read_json, read_yaml
+from highway_core.errors import DocumentError, Problem
+from highway_core.utils.json_values import dumps
+
+SUFFIXES = frozenset({".yaml", ".yml", ".json", ".py"})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Plain data that may be a workflow, and where it came from."""
+
+    data: Mapping[str, Any]
+    name: str
+    document: SourceDocument | None = None
+
+
+def read_source(source: str | Path | Mapping[str, Any] | object) -> Source:
+    """Read a path (``flow.yaml``, ``flow.json``, ``flow.py``, ``flow.py:name``), a dict or a ``highway_dsl.Workflow``.
+
+    FileNotFoundError if there is no such file; DocumentError for what cannot be read.
+    """
+    if isinstance(source, (str, Path)):
+        return _read_file(str(source))
+    if isinstance(source, Mapping):
+        return Source(source, "<dict>")
+    if is_workflow(source) or hasattr(source, "build"):
+        return Source(as_data(source, "<Workflow>"), "<Workflow>")
+    raise DocumentError([Problem("", f"cannot read a workflow from {type(source).__name__}")])
+
+
+def read_text(text: str | bytes, name: str = "<text>") -> Source:
+    """Read YAML, or JSON if the text begins like it."""
+    start = text.lstrip()[:1]
+    document = read_json(text, name) if start in ("{", b"{") else read_yaml(text, name)
+    return Source(document.data, name, document)
+
+
+def split_pick(source: str) -> tuple[Path, str | None]:
+    """``flow.py:name`` → the path and the name; anything else → the path and None."""
+    head, separator, name = source.rpartition(":")
+    if separator and head.endswith(".py") and name.isidentifier():
+        return Path(head), name
+    return Path(source), None
+
+
+def _read_file(source: str) -> Source:
+    path, pick = split_pick(source)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise DocumentError([Problem("", f"Unsupported file format '{path.suffix}'", "use .yaml, .yml, .json or .py")])
+    if not path.is_file():
+        raise FileNotFoundError(f"Workflow file '{path}' does not exist.")
+    if suffix == ".py":
+        return Source(load_python(path, pick), str(path))
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise DocumentError([Problem("", f"the file cannot be read: {error.strerror}", position=str(path))]) from error
+    document = read_json(text, str(path)) if suffix == ".json" else read_yaml(text, str(path))
+    return Source(document.data, str(path), document)
+
+
+def compile_document(
+    source: Source,
+    tools: Tools | None = None,
+    inputs: Iterable[str] | None = None,
+) -> tuple[CompiledWorkflow, list[Problem]]:
+    """Check ``source`` and compile it; the second value holds the warnings.
+
+    ``tools`` is asked for every function that a task names; ``inputs`` are the names that the run will be given (None:
+    not known yet).
+    """
+    report = Report(source.document, source.name)
+    data = source.data
+    if is_graph_document(data):
+        data = from_graph_document(data, report)
+        report.raise_any()
+    model = parse_workflow(data, report)
+    if model is None:
+        report.raise_any()
+        raise AssertionError("a document without a model has a problem")
+    check_schedule(model, report)
+    scope = _flatten(model, report)
+    names = None if inputs is None else frozenset(inputs)
+    Checker(report, frozenset(model.variables), names, tools).check(scope)
+    graph = ScopeCompiler(scope, report).compile()
+    text = _canonical(data, report)
+    report.raise_any()
+    assert graph is not None  # noqa: S101 - without problems there is one
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return CompiledWorkflow(model, graph, text, digest, source.name), report.warnings
+
+
+def _flatten(model: WorkflowModel, report: Report) -> ScopeSource:
+    for task in model.tasks.values():
+        for branch in getattr(task, "branch_workflows", {}).values():
+            for name, value in branch.variables.items():
+                model.variables.setdefault(name, value)
+    entries = ((task_id, task, ("tasks", task_id)) for task_id, task in model.tasks.items())
+    return gather_scope(entries, report)
+
+
+def _canonical(data: Mapping[str, Any], report: Report) -> str:
+    try:
+        return dumps(data)
+    except (ValueError, TypeError, RecursionError) as error:
+        report.add((), f"the document holds a value that JSON cannot: {error}")
+        return ""

@@ -1,0 +1,130 @@
+"""Opening LOCAL runs: a new one, one that is taken up again, or one that is over already; and who watches them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from highway_core.config import Settings
+from highway_core.engine.graph import CompiledWorkflow
+from highway_core.engine.local_resume import Restorer
+from highway_core.engine.local_run import Host, LocalRun
+from highway_core.engine.run_records import RunRecorder
+from highway_core.engine.run_state import Instance
+from highway_core.engine.steps import Loop, Steps
+from highway_core.engine.task_runner import TaskRunner
+from highway_core.errors import RunConflictError, RunError
+from highway_core.lifecycle import RunMode, RunStatus
+from highway_core.persistence.manager import PersistenceManager, RunRecord, SavedRun
+from highway_core.tools.context import Sandbox
+from highway_core.utils.json_values import loads
+from highway_core.utils.process_identity import is_alive, process_identity
+
+MAX_RUN_DEPTH = 50
+"""How deep runs may start runs. A workflow that starts itself ends here."""
+
+
+class RunListener:
+    """Hears what happens to a run, on the deciding thread. Override what you need; never block."""
+
+    def run_started(self, run: LocalRun) -> None:
+        """The run begins, or goes on, or was over before."""
+
+    def task_changed(self, run: LocalRun, instance: Instance) -> None:
+        """A task instance, of the run or of a child run, has a new status."""
+
+    def run_over(self, run: LocalRun) -> None:
+        """The run has ended and is stored."""
+
+
+class _Driver(Host, Loop, Protocol):
+    """The orchestrator, as runs and steps see it."""
+
+
+@dataclass(slots=True)
+class DrivenRun:
+    """A run and what drives it."""
+
+    run: LocalRun
+    recorder: RunRecorder
+    steps: Steps
+    restorer: Restorer | None = None
+
+
+class RunOpener:
+    """Opens runs for one orchestrator."""
+
+    def __init__(
+        self,
+        driver: _Driver,
+        store: PersistenceManager,
+        runner: TaskRunner,
+        settings: Settings,
+        sandbox: Sandbox | None,
+    ) -> None:
+        self._driver = driver
+        self._store = store
+        self._runner = runner
+        self._settings = settings
+        self._sandbox = sandbox
+
+    def open(
+        self, run_id: str, workflow: CompiledWorkflow, inputs: Mapping[str, Any], parent: LocalRun | None = None
+    ) -> DrivenRun:
+        """The run of that id, in the store; RunConflictError if it cannot be ours."""
+        depth = 0 if parent is None else parent.depth + 1
+        if depth > MAX_RUN_DEPTH:
+            raise RunError(f"Runs nest more than {MAX_RUN_DEPTH} deep; does '{workflow.model.name}' start itself?")
+        saved = self._store.load_run(run_id)
+        if saved is None:
+            run = LocalRun(workflow, run_id, inputs, self._driver, self._driver.now())
+            self._store.create_run(self._record(run, parent))
+            driven = self._driven(run)
+        else:
+            driven = self._reopen(saved, workflow, inputs)
+        driven.run.depth = depth
+        return driven
+
+    def _driven(self, run: LocalRun) -> DrivenRun:
+        recorder = RunRecorder(run)
+        steps = Steps(run, recorder, self._driver, self._runner, self._settings, self._sandbox)
+        return DrivenRun(run, recorder, steps)
+
+    def _record(self, run: LocalRun, parent: LocalRun | None) -> RunRecord:
+        workflow = run.compiled
+        return RunRecord(
+            run_id=run.run_id,
+            workflow_name=workflow.model.name,
+            mode=RunMode.LOCAL,
+            status=RunStatus.RUNNING,
+            start_task=workflow.model.start_task,
+            definition_hash=workflow.definition_hash,
+            definition_json=workflow.definition_json,
+            variables=run.variables,
+            inputs=run.inputs,
+            parent_run_id=None if parent is None else parent.run_id,
+            started_at=run.started_at,
+            owner=process_identity(),
+        )
+
+    def _reopen(self, saved: SavedRun, workflow: CompiledWorkflow, inputs: Mapping[str, Any]) -> DrivenRun:
+        record = saved.record
+        if record.definition_hash != workflow.definition_hash:
+            raise RunConflictError(
+                f"Run '{record.run_id}' was started from another version of workflow '{record.workflow_name}'; "
+                "a run keeps the document that it began with. Choose a new run id."
+            )
+        if inputs and dict(inputs) != dict(record.inputs):
+            raise RunConflictError(f"Run '{record.run_id}' was started with other inputs. Choose a new run id.")
+        run = LocalRun(workflow, record.run_id, record.inputs, self._driver, record.started_at)
+        if saved.status is RunStatus.COMPLETED:
+            run.recall(saved.status, None, loads(saved.result_json or "null"))
+            return self._driven(run)
+        me = process_identity()
+        if saved.status is RunStatus.RUNNING and record.owner != me and is_alive(record.owner) is not False:
+            raise RunConflictError(f"Run '{record.run_id}' is being run by process {record.owner}.")
+        self._store.take_over(record.run_id, record.owner, me, RunStatus.RUNNING)
+        driven = self._driven(run)
+        driven.restorer = Restorer(run, saved)
+        return driven

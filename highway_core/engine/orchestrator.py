@@ -1,0 +1,335 @@
+"""LOCAL mode: one thread that decides, threads that work, a heap of timers, and a store.
+
+The deciding thread is the one that calls :meth:`Orchestrator.run`. In each turn it starts what is ready, commits what
+changed, and waits for an answer, a timer or a command. Two rules hold it together:
+
+* a task is carried out only after the commit that holds its predecessors, so that a killed process never does
+  completed work twice;
+* a lone ready task runs on the deciding thread itself: a chain pays for its work, not for switching threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from highway_core.config import Settings
+from highway_core.engine.context import ChildOutcome
+from highway_core.engine.decisions import ChildRun
+from highway_core.engine.definitions import Definitions
+from highway_core.engine.events import LocalEvents
+from highway_core.engine.graph import CompiledWorkflow
+from highway_core.engine.local_resume import child_outcome
+from highway_core.engine.local_run import LocalRun
+from highway_core.engine.local_runs import DrivenRun, RunListener, RunOpener
+from highway_core.engine.run_state import Instance
+from highway_core.engine.steps import Steps
+from highway_core.engine.task_runner import Ask, Outcome, TaskRunner
+from highway_core.engine.timers import Timers
+from highway_core.engine.worker_threads import WorkerThreads
+from highway_core.errors import DocumentError, RunError
+from highway_core.lifecycle import RunStatus, TaskStatus
+from highway_core.persistence.manager import PersistenceManager
+from highway_core.tools.context import Sandbox
+from highway_core.utils.clock import Clock, SystemClock
+
+logger = logging.getLogger("HighwayEngine")
+
+_BATCH = 256
+"""How many changed instances are worth a commit while answers keep coming."""
+
+Message = tuple[Steps, Instance, Ask, Outcome] | Callable[[], None]
+Launch = tuple[Steps, Instance, Ask]
+
+
+class Orchestrator:
+    """Runs one workflow, and the child runs that it starts, to the end in this process."""
+
+    def __init__(
+        self,
+        workflow_run_id: str,
+        workflow: CompiledWorkflow,
+        persistence_manager: PersistenceManager,
+        runner: TaskRunner,
+        settings: Settings,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        definitions: Definitions | None = None,
+        sandbox: Sandbox | None = None,
+        listener: RunListener | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._store = persistence_manager
+        self._runner = runner
+        self._clock = clock or SystemClock()
+        self._definitions = definitions
+        self._listener = listener or RunListener()
+        self._inbox: SimpleQueue[Message] = SimpleQueue()
+        self._ready: deque[tuple[LocalRun, Instance]] = deque()
+        self._backlog: deque[tuple[LocalRun, Instance]] = deque()
+        self._launches: list[Launch] = []
+        self._threads = WorkerThreads(settings.threads)
+        self._timers = Timers()
+        self._events = LocalEvents()
+        self._runs: dict[str, DrivenRun] = {}
+        self._children: dict[Instance, list[LocalRun]] = {}
+        self._commits = 0
+        self._given_up: set[tuple[Instance, int]] = set()
+        self._interrupted: str | None = None
+        self._inline = False
+        self._opener = RunOpener(self, persistence_manager, runner, settings, sandbox)
+        self._root = (workflow_run_id, workflow, dict(inputs or {}))
+
+    def run(self) -> LocalRun:
+        """Run to the end and return the run: completed, failed or cancelled.
+
+        RunConflictError if the run id belongs to another document or a living process; StorageError if the store
+        fails, which leaves a run that can be resumed.
+        """
+        run_id, workflow, inputs = self._root
+        driven = self._opener.open(run_id, workflow, inputs)
+        self._runs[run_id] = driven
+        try:
+            self._listener.run_started(driven.run)
+            if not driven.run.is_over:
+                self._begin(driven)
+                self._drive(driven.run)
+        except KeyboardInterrupt:
+            self._give_up_all(driven.run, "KeyboardInterrupt")
+            self._commit()
+            raise
+        finally:
+            self._threads.close()
+            for one in self._runs:
+                self._runner.release(one)
+        self._listener.run_over(driven.run)
+        return driven.run
+
+    def interrupt(self, reason: str) -> bool:
+        """Stop as soon as possible, leaving a run that can be resumed; safe in a signal handler.
+
+        True if the main thread is inside a tool: the caller should raise KeyboardInterrupt there.
+        """
+        self._interrupted = reason
+        self._inbox.put(_nothing)
+        return self._inline
+
+    def cancel(self, reason: str = "Cancelled.") -> None:
+        """End the run as cancelled."""
+        root = self._root[0]
+        self._inbox.put(lambda: self._runs[root].run.terminate(RunStatus.CANCELLED, reason))
+
+    def add_items(self, task_path: str, items: list[Any]) -> None:
+        """Add items to a ``foreach`` with ``dynamic: true`` that is running."""
+        self._inbox.put(partial(self._add_items, task_path, items))
+
+    def send_event(self, name: str, payload: Any) -> None:
+        """Emit an event from outside."""
+        self._inbox.put(partial(self._events.emit, name, payload))
+
+    def _begin(self, driven: DrivenRun) -> None:
+        run = driven.run
+        deadline = run.compiled.model.deadline
+        if deadline is not None:
+            left = deadline - (self.now() - run.started_at).total_seconds()
+            self.after(max(0.0, left), partial(self._past_deadline, run, deadline))
+        run.begin()
+
+    def _drive(self, root: LocalRun) -> None:
+        while not root.is_over:
+            self._start_ready()
+            if self._interrupted is not None:
+                self._give_up_all(root, self._interrupted)
+            elif not root.is_over and not self._ready:
+                self._wait()
+        self._commit()
+
+    def _start_ready(self) -> None:
+        while (self._ready or self._launches) and self._interrupted is None:
+            while self._ready:
+                run, instance = self._ready.popleft()
+                if instance.is_open and not run.is_over:
+                    self._start(run, instance)
+            self._launch()
+
+    def _start(self, run: LocalRun, instance: Instance) -> None:
+        driven = self._runs[run.run_id]
+        if driven.restorer is not None and instance.status is TaskStatus.QUEUED and driven.restorer.restore(instance):
+            return
+        waits = instance.status is TaskStatus.WAITING_FOR_CHILDREN
+        if not waits and self._runner.works(instance.node) and len(self._launches) >= self._threads.free:
+            self._backlog.append((run, instance))
+            return
+        driven.steps.start(instance)
+
+    def _launch(self) -> None:
+        """Carry out what was started, after the commit that it needs."""
+        launches, self._launches = self._launches, []
+        if not launches:
+            return
+        if any(instance.flush_needed > self._commits for _, instance, _ in launches):
+            self._commit()
+        if len(launches) == 1 and self._may_run_inline(launches[0][1]):
+            self._run_inline(*launches[0])
+            return
+        for steps, instance, ask in launches:
+            self._threads.submit(partial(self._work, steps, instance, ask))
+
+    def _may_run_inline(self, instance: Instance) -> bool:
+        task = instance.node.task
+        alone = self._threads.idle and not self._timers and not self._ready and self._inbox.empty()
+        return alone and task.operator_type == "task" and getattr(task, "runtime", "") == "python"
+
+    def _run_inline(self, steps: Steps, instance: Instance, ask: Ask) -> None:
+        ask.interruptible = threading.current_thread() is threading.main_thread()
+        self._inline = ask.interruptible
+        try:
+            outcome = self._runner.run(ask)
+        except KeyboardInterrupt:
+            self._interrupted = self._interrupted or "KeyboardInterrupt"
+            return
+        finally:
+            self._inline = False
+        steps.answered(instance, ask, outcome)
+
+    def _work(self, steps: Steps, instance: Instance, ask: Ask) -> None:
+        """On a working thread."""
+        self._inbox.put((steps, instance, ask, self._runner.run(ask)))
+
+    def _wait(self) -> None:
+        """Take what has arrived; with nothing there, commit and wait for an answer, a timer or a command."""
+        try:
+            message = self._inbox.get_nowait()
+        except Empty:
+            self._commit()
+            seconds = self._timers.wait(self._clock.monotonic())
+            try:
+                message = self._inbox.get(timeout=seconds)
+            except Empty:
+                message = _nothing
+        self._take(message)
+        for _ in range(self._inbox.qsize()):
+            self._take(self._inbox.get_nowait())
+        self._timers.run_due(self._clock.monotonic())
+        if sum(driven.recorder.size for driven in self._runs.values()) >= _BATCH:
+            self._commit()
+        for _ in range(min(self._threads.free, len(self._backlog))):
+            self._ready.append(self._backlog.popleft())
+
+    def _take(self, message: Message) -> None:
+        if not isinstance(message, tuple):
+            message()
+            return
+        steps, instance, ask, outcome = message
+        if (instance, ask.fence) in self._given_up:
+            self._given_up.discard((instance, ask.fence))
+            self._threads.returned()
+            return
+        self._threads.done()
+        steps.answered(instance, ask, outcome)
+
+    def _commit(self) -> None:
+        for driven in list(self._runs.values()):
+            changes = driven.recorder.take()
+            if not changes.empty:
+                self._store.save(changes)
+            if driven.run.is_over and driven.run.parent is not None:
+                del self._runs[driven.run.run_id]
+        self._commits += 1
+
+    def _give_up_all(self, root: LocalRun, reason: str) -> None:
+        """Interrupted: stop what runs, and leave every run so that it can be resumed."""
+        message = f"Interrupted by {reason}. Start it again with the same run id to go on."
+        root.terminate(RunStatus.CANCELLED, message)
+
+    def _past_deadline(self, run: LocalRun, seconds: float) -> None:
+        status = RunStatus.FAILED if run.compiled.model.deadline_action == "fail" else RunStatus.CANCELLED
+        run.terminate(status, f"The deadline of {seconds:g} s has passed.")
+
+    def _add_items(self, task_path: str, items: list[Any]) -> None:
+        for driven in self._runs.values():
+            for instance in driven.run.root.all_open():
+                if instance.path == task_path:
+                    instance.added.extend(items)
+                    return
+        logger.warning("no open task to add items to", extra={"task": task_path})
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        self._timers.at(self._clock.monotonic() + seconds, action)
+
+    def make_ready(self, run: LocalRun, instance: Instance) -> None:
+        instance.flush_needed = self._commits + 1
+        self._ready.append((run, instance))
+
+    def changed(self, run: LocalRun, instance: Instance) -> None:
+        self._runs[run.run_id].recorder.changed(instance)
+        self._listener.task_changed(run, instance)
+
+    def carry_out(self, steps: Steps, instance: Instance, ask: Ask) -> None:
+        self._launches.append((steps, instance, ask))
+        self._listener.task_changed(steps.run, instance)
+
+    def give_up(self, instance: Instance, reason: str, *, kill: bool) -> None:
+        self._given_up.add((instance, instance.epoch))
+        self._threads.abandon()
+        if kill:
+            self.stop(instance, reason)
+
+    def stop(self, instance: Instance, reason: str) -> None:
+        scope, instance.stop = instance.stop, None
+        if scope is not None:
+            # Killing may take its time (a grace period, a daemon); decisions do not wait for it.
+            threading.Thread(target=scope.stop, args=(reason,), name="highway-stop", daemon=True).start()
+
+    def await_event(self, name: str, receive: Callable[[Any], None]) -> None:
+        self._events.wait(name, receive)
+
+    def emit(self, name: str, payload: Any) -> None:
+        self._events.emit(name, payload)
+
+    def idempotent(self, key: str) -> str | None:
+        return self._store.find_idempotent(key)
+
+    def start_child(self, run: LocalRun, instance: Instance, child: ChildRun) -> None:
+        run_id = f"{run.run_id}/{instance.path}/{child.branch}"
+        if instance.attempt > 1:
+            run_id += f"#{instance.attempt}"
+        try:
+            if self._definitions is None:
+                raise RunError(f"Workflow '{child.workflow_name}' cannot be looked up: no definitions were given.")
+            workflow = self._definitions.find(child.workflow_name, child.definition_id)
+            driven = self._opener.open(run_id, workflow, child.inputs, parent=run)
+        except (RunError, DocumentError) as error:
+            outcome = ChildOutcome(child.branch, TaskStatus.FAILED, {}, str(error), run_id=run_id)
+            self._inbox.put(partial(run.scopes.child_over, instance, outcome))
+            return
+        driven.run.parent = (run, instance, child)
+        self._runs[run_id] = driven
+        self._children.setdefault(instance, []).append(driven.run)
+        if driven.run.is_over:
+            self._inbox.put(partial(run.scopes.child_over, instance, child_outcome(child.branch, driven.run)))
+        else:
+            self._begin(driven)
+
+    def cancel_children(self, run: LocalRun, instance: Instance) -> None:
+        for child in self._children.pop(instance, ()):
+            child.terminate(RunStatus.CANCELLED, f"Cancelled with its parent, run '{run.run_id}'.")
+
+    def over(self, run: LocalRun) -> None:
+        self._runs[run.run_id].recorder.ended(self.now())
+        if run.parent is not None:
+            parent, instance, child = run.parent
+            parent.scopes.child_over(instance, child_outcome(child.branch, run))
+
+
+def _nothing() -> None:
+    """Wakes the loop."""

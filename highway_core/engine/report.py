@@ -1,0 +1,34 @@
+"""Everything that is wrong with one document, collected while it is checked, each with its place and position."""
+
+from __future__ import annotations
+
+from highway_core.engine.source_document import Place, SourceDocument, place_text
+from highway_core.errors import DocumentError, Problem
+
+
+class Report:
+    """Problems stop a document from starting; warnings only say what its author may not have meant."""
+
+    def __init__(self, document: SourceDocument | None = None, source: str = "") -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._document = document
+        self._source = source
+
+    def add(self, place: Place, message: str, hint: str = "") -> None:
+        """Note a problem; checking goes on."""
+        self.problems.append(self._problem(place, message, hint))
+
+    def warn(self, place: Place, message: str, hint: str = "") -> None:
+        """Note a warning."""
+        self.warnings.append(self._problem(place, message, hint))
+
+    def _problem(self, place: Place, message: str, hint: str) -> Problem:
+        position = self._document.position(place) if self._document else ""
+        return Problem(place_text(place), message, hint, position)
+
+    def raise_any(self) -> None:
+        """DocumentError with all problems, if there are any."""
+        if self.problems:
+            unique = list(dict.fromkeys(self.problems))
+            raise DocumentError(unique, self._source)

@@ -1,0 +1,63 @@
+"""How scopes, branches and runs of LOCAL mode ended: which failures stand, and whose fault they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from highway_core.engine.context import ChildOutcome
+from highway_core.engine.graph import BranchSpan
+from highway_core.engine.run_state import Instance, Scope
+from highway_core.lifecycle import TASK_FAILED, TaskStatus
+
+
+def branch_outcome(container: Instance, label: str, span: BranchSpan) -> ChildOutcome:
+    scope = container.scope
+    if container.taken is not None and label not in container.taken:
+        return ChildOutcome(label, TaskStatus.SKIPPED, {})
+    failed = [scope.instances[index] for index in span.sinks if scope.instances[index].status in TASK_FAILED]
+    results = scope.keyed_results(span.members)
+    if not failed:
+        return ChildOutcome(label, TaskStatus.COMPLETED, results)
+    container.blame = container.blame or culprit(failed[0])
+    return ChildOutcome(label, TaskStatus.FAILED, results, blamed(failed[0]))
+
+
+def members_of(instance: Instance) -> list[Instance]:
+    """The members of a gathering operator's branches, at any depth."""
+    found: list[Instance] = []
+    waiting = [instance]
+    while waiting:
+        for span in waiting.pop().node.branches.values():
+            inside = [instance.scope.instances[index] for index in span.members]
+            found.extend(inside)
+            waiting.extend(inside)
+    return found
+
+
+def failed_terminals(scope: Scope) -> list[Instance]:
+    """The failures that nothing in the scope absorbed."""
+    return [one for one in scope.instances if one.node.terminal and one.status in TASK_FAILED]
+
+
+def culprit(instance: Instance) -> Instance:
+    """The task whose own failure is behind that of ``instance``."""
+    while instance.blame is not None:
+        instance = instance.blame
+    return instance
+
+
+def blamed(failed: Instance) -> str:
+    """A sentence on the failure behind that of ``failed``."""
+    one = culprit(failed)
+    return f"Task '{one.node.task_id}' failed: {one.error}"
+
+
+def result_of(scope: Scope) -> Any:
+    """A run's result: the value of the last task that ran; a mapping by task id where there are more."""
+    last = [
+        instance.node.task_id
+        for instance in scope.instances
+        if instance.node.terminal and instance.status is TaskStatus.COMPLETED
+    ]
+    values = {task_id: scope.outputs.get(task_id) for task_id in last}
+    return values[last[0]] if len(last) == 1 else values or None

@@ -1,0 +1,212 @@
+"""A LOCAL run in memory: the task instances, the scopes they stand in, and the values they share."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from highway_core.engine.context import ChildOutcome
+from highway_core.engine.data import LoopFrame
+from highway_core.engine.decisions import Spawn
+from highway_core.engine.graph import Node, WorkflowGraph
+from highway_core.lifecycle import TASK_OPEN, TaskStatus
+from highway_core.utils.stopping import StopScope
+
+
+class TrackedMemory(dict[str, Any]):
+    """The run's memory. It notes which keys changed since the last commit, and can undo one tool's changes."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.changed: set[str] = set()
+        self._undo: list[tuple[str, bool, Any]] = []
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._undo.append((key, key in self, self.get(key)))
+        self.changed.add(key)
+        super().__setitem__(key, value)
+
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """Take over stored values; they are no change."""
+        super().update(values)
+
+    def begin(self) -> None:
+        """Forget how to undo what came before."""
+        self._undo.clear()
+
+    def undo(self) -> None:
+        """Take back every change since :meth:`begin`."""
+        for key, existed, value in reversed(self._undo):
+            if existed:
+                super().__setitem__(key, value)
+            else:
+                super().pop(key, None)
+        self._undo.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeValues:
+    """What the tools of a scope receive as their ``state``."""
+
+    variables: MutableMapping[str, Any]
+    results: MutableMapping[str, Any]
+    memory: TrackedMemory
+
+
+class Instance:
+    """One task of one scope. Only the deciding thread touches it."""
+
+    __slots__ = (
+        "added",
+        "arrivals",
+        "attempt",
+        "blame",
+        "cause",
+        "children_left",
+        "completed_at",
+        "created_at",
+        "dirty",
+        "epoch",
+        "error",
+        "flush_needed",
+        "node",
+        "opened",
+        "outcomes",
+        "path",
+        "progress",
+        "result_text",
+        "scope",
+        "spawn",
+        "spawned",
+        "started_at",
+        "status",
+        "stop",
+        "taken",
+        "wake_at",
+    )
+
+    def __init__(self, scope: Scope, node: Node, created_at: datetime) -> None:
+        self.scope = scope
+        self.node = node
+        self.path = f"{scope.prefix}{node.task_id}"
+        self.status = TaskStatus.PENDING
+        self.arrivals = node.arrivals()
+        self.attempt = 0
+        self.epoch = 0
+        """Grows with every attempt and whenever one is given up: an answer from an older epoch is not heard."""
+        self.created_at = created_at
+        self.started_at: datetime | None = None
+        self.completed_at: datetime | None = None
+        self.wake_at: datetime | None = None
+        self.error: str | None = None
+        self.result_text: str | None = None
+        self.progress: Mapping[str, Any] | None = None
+        self.taken: frozenset[str] | None = None
+        self.opened = False
+        self.children_left = node.children
+        self.spawn: Spawn | None = None
+        self.spawned = 0
+        """How many of the scopes of ``spawn`` have been opened."""
+        self.outcomes: list[ChildOutcome] = []
+        self.added: list[Any] = []
+        self.cause: Instance | None = None
+        """Of a callback: the task that called it."""
+        self.blame: Instance | None = None
+        """Of a task that failed through another: that one."""
+        self.stop: StopScope | None = None
+        self.dirty = False
+        self.flush_needed = 0
+        """The commit that must be behind us before this task may start: the one that holds its predecessors."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in TASK_OPEN
+
+    def reset(self) -> None:
+        """Forget what the last attempt left, before the next one."""
+        self.progress = None
+        self.spawn = None
+        self.outcomes = []
+        self.added = []
+        self.blame = None
+
+
+class Scope:
+    """The root of a run, or one iteration of a loop."""
+
+    __slots__ = (
+        "dead",
+        "graph",
+        "inner",
+        "instances",
+        "key",
+        "loops",
+        "open",
+        "outputs",
+        "owner",
+        "prefix",
+        "results",
+        "values",
+    )
+
+    def __init__(
+        self,
+        graph: WorkflowGraph,
+        created_at: datetime,
+        values: ScopeValues,
+        owner: Instance | None = None,
+        key: int = 0,
+    ) -> None:
+        self.graph = graph
+        self.owner = owner
+        self.key = key
+        self.prefix: str = "" if owner is None else f"{owner.path}[{key}]."
+        self.values = values
+        self.results: MutableMapping[str, Any] = values.results
+        self.outputs: MutableMapping[str, Any] = {}
+        self.loops: Sequence[LoopFrame] = ()
+        self.dead = False
+        """True once it is over or given up: what ends in it afterwards is nobody's business."""
+        self.inner: set[Scope] = set()
+        """Scopes that were opened by tasks of this one and are not over."""
+        self.open = len(graph.nodes)
+        self.instances = [Instance(self, node, created_at) for node in graph.nodes]
+
+    @classmethod
+    def iteration(cls, owner: Instance, frame: LoopFrame, shared: bool, created_at: datetime) -> Scope:
+        """The scope of one iteration of ``owner``; a shared one writes its results into the scope around it."""
+        outer = owner.scope
+        assert owner.node.body is not None  # noqa: S101 - loops have bodies
+        values = outer.values
+        if not shared:
+            values = ScopeValues(values.variables, _child_map(outer.results), values.memory)
+        scope = cls(owner.node.body, created_at, values, owner, frame.index)
+        scope.outputs = outer.outputs if shared else _child_map(outer.outputs)
+        scope.loops = (*outer.loops, frame)
+        return scope
+
+    def all_open(self) -> Iterator[Instance]:
+        """Every open instance of this scope and of the scopes inside it."""
+        for instance in self.instances:
+            if instance.is_open:
+                yield instance
+        for scope in self.inner:
+            yield from scope.all_open()
+
+    def keyed_results(self, indexes: Sequence[int] | None = None) -> dict[str, Any]:
+        """``result_key`` → value, of this scope's own completed tasks (those at ``indexes``)."""
+        chosen = self.instances if indexes is None else [self.instances[index] for index in indexes]
+        return {
+            instance.node.task.result_key: self.outputs[instance.node.task_id]
+            for instance in chosen
+            if instance.node.task.result_key is not None and instance.status is TaskStatus.COMPLETED
+        }
+
+
+def _child_map(outer: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A mapping that reads through to ``outer`` and writes to itself."""
+    maps = outer.maps if isinstance(outer, ChainMap) else [outer]
+    return ChainMap({}, *maps)

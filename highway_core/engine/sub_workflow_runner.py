@@ -1,0 +1,94 @@
+"""Scopes of a LOCAL run: iterations of loops and child runs, opened as many at a time as their task allows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from highway_core.engine.context import ChildOutcome
+from highway_core.engine.data import LoopFrame
+from highway_core.engine.decisions import ChildRun, Iteration, Spawn
+from highway_core.engine.run_outcome import blamed, culprit, failed_terminals
+from highway_core.engine.run_state import Instance, Scope
+from highway_core.lifecycle import TaskStatus
+
+
+class _Run(Protocol):
+    """The run whose scopes these are."""
+
+    def open(self, scope: Scope) -> None: ...
+
+    def wait_for_children(self, instance: Instance) -> None: ...
+
+    def ask_again(self, instance: Instance) -> None: ...
+
+    def start_child(self, instance: Instance, child: ChildRun) -> None: ...
+
+    def now(self) -> datetime: ...
+
+
+class SubWorkflowRunner:
+    """Opens what a task spawns, and asks the task again when all of it is over."""
+
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+
+    def spawn(self, instance: Instance, decision: Spawn) -> None:
+        """Take up a decision. ``while`` decides anew after each iteration and gets to see the last one only."""
+        first = decision.scopes[0]
+        if instance.status is not TaskStatus.WAITING_FOR_CHILDREN or (isinstance(first, Iteration) and first.shared):
+            instance.outcomes = []
+        instance.progress = decision.progress
+        instance.spawn = decision
+        instance.spawned = 0
+        instance.children_left = 0
+        self._run.wait_for_children(instance)
+        self._open_more(instance)
+
+    def _open_more(self, instance: Instance) -> None:
+        spawn = instance.spawn
+        assert spawn is not None  # noqa: S101 - only spawning instances come here
+        limit = len(spawn.scopes) if spawn.limit is None else spawn.limit
+        while instance.spawned < len(spawn.scopes) and instance.children_left < limit:
+            child = spawn.scopes[instance.spawned]
+            instance.spawned += 1
+            instance.children_left += 1
+            if isinstance(child, ChildRun):
+                self._run.start_child(instance, child)
+                continue
+            frame = LoopFrame(instance.node.task_id, child.item, child.index)
+            if child.shared:
+                frame = LoopFrame(instance.node.task_id, index=child.index)
+            scope = Scope.iteration(instance, frame, child.shared, self._run.now())
+            instance.scope.inner.add(scope)
+            self._run.open(scope)
+
+    def scope_over(self, scope: Scope) -> None:
+        """Every task of an iteration has ended."""
+        owner = scope.owner
+        assert owner is not None  # noqa: S101 - the root scope ends the run
+        scope.dead = True
+        owner.scope.inner.discard(scope)
+        failed = failed_terminals(scope)
+        if not failed:
+            outcome = ChildOutcome(scope.key, TaskStatus.COMPLETED, scope.keyed_results())
+        else:
+            owner.blame = owner.blame or culprit(failed[0])
+            outcome = ChildOutcome(scope.key, TaskStatus.FAILED, scope.keyed_results(), blamed(failed[0]))
+        self.child_over(owner, outcome)
+
+    def child_over(self, instance: Instance, outcome: ChildOutcome) -> None:
+        """A scope or a child run of ``instance`` is over."""
+        spawn = instance.spawn
+        if instance.status is not TaskStatus.WAITING_FOR_CHILDREN or spawn is None:
+            return
+        instance.outcomes.append(outcome)
+        instance.children_left -= 1
+        if spawn.stop_on_failure and outcome.status is not TaskStatus.COMPLETED:
+            instance.spawned = len(spawn.scopes)
+        else:
+            self._open_more(instance)
+        if not instance.children_left and instance.spawned == len(spawn.scopes):
+            if isinstance(spawn.scopes[0], Iteration):
+                instance.outcomes.sort(key=lambda one: int(one.key))
+            self._run.ask_again(instance)
