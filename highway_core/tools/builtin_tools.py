@@ -24,6 +24,7 @@ BUILTIN_MODULES: Mapping[str, str] = MappingProxyType(
         "tools.memory": "memory",
         "tools.python": "python",
         "tools.shell": "shell",
+        "tools.transform": "transform",
         "tools.webhook": "webhook",
         "tools.workflow": "workflow",
     }
