@@ -124,6 +124,8 @@ class ConditionOperatorModel(BaseOperatorModel):
     condition: str
     if_true: str | list[str] | None = None
     if_false: str | list[str] | None = None
+    output_of: str | None = None
+    """The task whose result a CEL condition sees as ``output``."""
 
 
 class SwitchOperatorModel(BaseOperatorModel):
@@ -200,6 +202,8 @@ class WhileOperatorModel(BaseOperatorModel):
     loop_body: list[AnyOperatorModel] = Field(default_factory=list)
     test_after: bool = False
     """True: the body runs once before the condition is looked at (a graph document's loop)."""
+    output_of: str | None = None
+    """The task whose result a CEL condition sees as ``output``."""
 
     @property
     def max_iterations(self) -> int:
