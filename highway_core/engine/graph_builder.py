@@ -244,7 +244,7 @@ class ScopeCompiler:
             edge = Edge(by_id[draft.target], draft.via, draft.labels, draft.on)
             (opened if draft.opened else ended)[by_id[draft.source]].append(edge)
             counts[edge.target][edge.via] += 1
-            if draft.on is None and draft.via is not Via.MEMBER:
+            if self._absorbs(draft):
                 followed.add(draft.source)
         spans = self._spans(by_id)
         nodes = []
@@ -273,6 +273,10 @@ class ScopeCompiler:
             )
         return WorkflowGraph(tuple(nodes), by_id, self.outer_names | names_of(self.source))
 
+    def _absorbs(self, draft: _Draft) -> bool:
+        """True if the target takes its source's outcome further; a callback, whatever it waits for, does not."""
+        return draft.via is not Via.MEMBER and draft.target not in self._callbacks
+
     def _spans(self, by_id: Mapping[str, int]) -> dict[str, dict[str, BranchSpan]]:
         members: dict[str, dict[str, list[str]]] = {
             operator: {label: [] for label in branches} for operator, branches in self.source.branches.items()
@@ -281,7 +285,7 @@ class ScopeCompiler:
             members[operator][label].append(name)
         followed: dict[str, set[tuple[str, str]]] = {}
         for draft in self._drafts:
-            if draft.on is None and draft.via is not Via.MEMBER and draft.target in self._containers:
+            if self._absorbs(draft) and draft.target in self._containers:
                 followed.setdefault(draft.source, set()).add(self._containers[draft.target])
         return {
             operator: {

@@ -76,6 +76,8 @@ class Steps:
         """Who works under which idempotency key."""
         self._waiting: dict[str, list[tuple[Instance, Ask]]] = {}
         """Idempotency key that is being worked on → who waits for its result."""
+        self._done: dict[str, str] = {}
+        """Idempotency key → result of this run, which the store may not hold yet."""
 
     def start(self, instance: Instance) -> None:
         """Begin the next attempt of a QUEUED instance, or ask one again whose children are over."""
@@ -174,7 +176,7 @@ class Steps:
             self._waiting[key].append((instance, ask))
             instance.stop = None
             return True
-        found = self._loop.idempotent(key)
+        found = self._done.get(key) or self._loop.idempotent(key)
         if found is not None:
             self.run.complete(instance, loads(found), found)
             return True
@@ -190,6 +192,7 @@ class Steps:
         waiting = [(one, ask) for one, ask in self._waiting.pop(key) if one.is_open and one.epoch == ask.fence]
         if outcome is not None:
             self.recorder.idempotent(key, outcome.text)
+            self._done[key] = outcome.text
             for one, _ in waiting:
                 self.run.complete(one, outcome.value, outcome.text)
         elif waiting:

@@ -101,7 +101,7 @@ class Checker:
             compiled = self._compiled(value, (*place, name), _command_tool(task, name))
             if compiled is not None:
                 templates[name] = compiled
-                turn = _TURN_NAMES if name == "correction_prompt_template" else frozenset()
+                turn = _TURN_NAMES if isinstance(task, ReflexiveOperatorModel) else frozenset()
                 self._references(compiled.references, (*place, name), here, extras | turn)
         scope.templates[task_id] = templates
         self._expressions(task, place)
