@@ -1,15 +1,16 @@
-"""Records of runs for tests of storage, and stores to keep them in."""
+"""Records of runs for tests of storage, and stores to keep them in (fixtures ``store`` and ``manager``)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
 from highway_core.lifecycle import RunMode, RunStatus, TaskStatus
@@ -22,6 +23,7 @@ from highway_core.persistence.manager import (
     RunChanges,
     RunRecord,
     RunUpdate,
+    SavedRun,
     TaskColumns,
     TaskRecord,
 )
@@ -54,6 +56,31 @@ def make_store(kind: str, folder: Path, postgres_url: str | None = None) -> Stor
         case _:
             memory = InMemoryPersistenceManager()
             return Store(kind, lambda: memory, "memory")
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "files", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
+    return make_store(request.param, tmp_path, url)
+
+
+@pytest.fixture
+def manager(store: Store) -> Iterator[PersistenceManager]:
+    manager = store.open()
+    yield manager
+    manager.close()
+
+
+def reopened(store: Store, manager: PersistenceManager, run_id: str) -> SavedRun:
+    """The run as another manager reads it after the first one is closed."""
+    manager.close()
+    other = store.open()
+    try:
+        saved = other.load_run(run_id)
+        assert saved is not None
+        return saved
+    finally:
+        other.close()
 
 
 def new_run(run_id: str | None = None, **changes: Any) -> RunRecord:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from highway_core.persistence.manager import (
     TaskColumns,
     TaskRecord,
 )
-from highway_core.persistence.ordinals import next_ordinal
+from highway_core.persistence.ordinals import ordinals
 
 Row = tuple[Any, ...]
 Stamp = Callable[[datetime | None], Any]
@@ -73,13 +73,13 @@ def run_update_row(run_id: str, update: RunUpdate, stamp: Stamp, now: Any) -> Ro
     return (update.status.value, error, update.result_json, stamp(update.ended_at), now, run_id)
 
 
-def task_rows(run_id: str, tasks: Iterable[TaskRecord], stamp: Stamp, now: Any) -> list[Row]:
+def task_rows(run_id: str, tasks: Collection[TaskRecord], stamp: Stamp, now: Any) -> list[Row]:
     return [
         (
             run_id,
             task.task_id,
             *task.columns,
-            next_ordinal(),
+            ordinal,
             stamp(task.created_at),
             now,
             _TASK_WORD[task.status],
@@ -91,7 +91,7 @@ def task_rows(run_id: str, tasks: Iterable[TaskRecord], stamp: Stamp, now: Any) 
             stamp(task.wake_up_at),
             task.progress_json,
         )
-        for task in tasks
+        for ordinal, task in zip(ordinals(len(tasks)), tasks, strict=True)
     ]
 
 
@@ -119,12 +119,16 @@ def attempt_key(attempt: AttemptRecord) -> str:
     return f"{attempt.task_id}#{attempt.attempt}@{attempt.started_at.timestamp():.6f}"
 
 
-def result_rows(run_id: str, results: Iterable[ResultRecord], now: Any) -> list[Row]:
-    return [(next_ordinal(), run_id, *result, now) for result in results]
+def result_rows(run_id: str, results: Collection[ResultRecord], now: Any) -> list[Row]:
+    numbers = ordinals(len(results))
+    return [(number, run_id, *result, now) for number, result in zip(numbers, results, strict=True)]
 
 
 def memory_rows(run_id: str, memory: Mapping[str, str], now: Any) -> list[Row]:
-    return [(next_ordinal(), run_id, key, value, now, now) for key, value in memory.items()]
+    numbers = ordinals(len(memory))
+    return [
+        (number, run_id, key, value, now, now) for number, (key, value) in zip(numbers, memory.items(), strict=True)
+    ]
 
 
 def saved_run(run: Row, tasks: Iterable[Row], memory: Iterable[Row], moment: Moment) -> SavedRun:

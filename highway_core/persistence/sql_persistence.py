@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def _connect(location: Location) -> StoreConnection:
     return PostgresConnection(location)
 
 
-def _last_of_each(tasks: Sequence[TaskRecord]) -> Iterable[TaskRecord]:
+def _last_of_each(tasks: Sequence[TaskRecord]) -> Collection[TaskRecord]:
     """PostgreSQL refuses to write one row twice in a statement; what the first one fixed stays fixed."""
     if len(tasks) == 1:
         return tasks

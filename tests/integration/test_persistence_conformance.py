@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from highway_core.errors import RunConflictError, RunNotFoundError, StorageError
 from highway_core.lifecycle import RunStatus, TaskStatus
@@ -21,83 +15,15 @@ from highway_core.persistence.manager import (
     RunChanges,
     RunRecord,
     RunUpdate,
-    SavedRun,
-    TaskRecord,
 )
 from tests import stored_runs
-from tests.stored_runs import NOW, Store, attempt, make_store, new_run, task
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "files", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
-    return make_store(request.param, tmp_path, url)
-
-
-@pytest.fixture
-def manager(store: Store) -> Iterator[PersistenceManager]:
-    manager = store.open()
-    yield manager
-    manager.close()
-
-
-def reopened(store: Store, manager: PersistenceManager, run_id: str) -> SavedRun:
-    """The run as another manager reads it after the first one is closed."""
-    manager.close()
-    other = store.open()
-    try:
-        saved = other.load_run(run_id)
-        assert saved is not None
-        return saved
-    finally:
-        other.close()
+from tests.stored_runs import NOW, Store, attempt, new_run, reopened, task
 
 
 def created(manager: PersistenceManager, run_id: str | None = None) -> RunRecord:
     run = new_run(run_id)
     manager.create_run(run)
     return run
-
-
-def expected(run: RunRecord, history: list[RunChanges]) -> SavedRun:
-    """What should be stored, told in the plainest way."""
-    status = RunUpdate(run.status)
-    variables = dict(run.variables)
-    memory: dict[str, object] = {}
-    tasks: dict[str, TaskRecord] = {}
-    for change in history:
-        for row in change.tasks:
-            first = tasks.get(row.task_id, row)
-            tasks[row.task_id] = row._replace(columns=first.columns, created_at=first.created_at)
-        memory |= {key: json.loads(value) for key, value in change.memory.items()}
-        variables = change.variables if change.variables is not None else variables
-        status = change.run or status
-    return SavedRun(
-        record=run._replace(status=status.status, variables=variables),
-        status=status.status,
-        error_message=status.error_message,
-        result_json=status.result_json,
-        ended_at=status.ended_at,
-        variables=variables,
-        memory=memory,
-        tasks=tasks,
-    )
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(run=stored_runs.runs, history=st.lists(stored_runs.changes, max_size=4))
-def test_a_run_is_read_back_exactly_as_it_was_saved(store: Store, run: RunRecord, history: list[RunChanges]) -> None:
-    manager = store.open()
-    manager.create_run(run)
-    for change in history:
-        manager.save(replace(change, run_id=run.run_id))
-
-    saved = reopened(store, manager, run.run_id)
-
-    wanted = expected(run, history)
-    assert saved == wanted
-    assert list(saved.tasks) == list(wanted.tasks)
-    assert list(saved.memory) == list(wanted.memory)
 
 
 def test_an_unknown_run_is_nothing_and_not_an_error(manager: PersistenceManager) -> None:
