@@ -100,7 +100,8 @@ class Builder:
         parser = _Parser(self._text)
         try:
             self._consume(parser.get_event)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, OverflowError) as error:
+            # The latter two from PyYAML's own parser, for an escape such as ``\UFFFFFFFF``.
             self._refuse_syntax(error)
         finally:
             parser.dispose()
@@ -278,7 +279,7 @@ class Builder:
     def _stop(self, message: str, event: Any, hint: str = "") -> NoReturn:
         self._complaints.stop(message, event.start_mark.index, self._place(), hint)
 
-    def _refuse_syntax(self, error: yaml.YAMLError) -> NoReturn:
+    def _refuse_syntax(self, error: Exception) -> NoReturn:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         offset = mark.index if mark else 0
         message = " ".join(part for part in (getattr(error, "problem", ""), getattr(error, "context", "")) if part)

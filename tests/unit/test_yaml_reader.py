@@ -86,6 +86,8 @@ def test_the_python_parser_of_pyyaml_reads_the_same(monkeypatch: pytest.MonkeyPa
     assert problem('a: "\\ud800"') == (
         "flow.yaml:1:4 a: an escape stands for NUL or half a surrogate pair, which cannot be stored"
     )
+    for escape in ("\\UFFFFFFFF", "\\U00110000"):
+        assert "a: this is not YAML: " in problem(f'a: "{escape}"')
 
 
 # Positions
