@@ -46,6 +46,19 @@ def members(leader: int, mark: str = "") -> set[int]:
     return {pid for pid in found if start_time(pid) is not None}
 
 
+def tasks_of(uid: int) -> int:
+    """How many processes and threads the user has, as the kernel counts them for a limit; 0 if nobody can tell."""
+    count = 0
+    for pid in _pids():
+        try:
+            owner = (_PROC / str(pid)).stat().st_uid
+        except OSError:
+            continue
+        fields = _stat(pid) if owner == uid else None
+        count += 0 if fields is None else int(fields[17])
+    return count
+
+
 def signal_tree(leader: int, signum: int, mark: str = "") -> None:
     """Send ``signum`` to the whole tree."""
     found = members(leader, mark)

@@ -56,12 +56,16 @@ class Command:
 
     argv: tuple[str, ...]
     max_output: int
+    name: str = ""
+    """What error messages call it; the program's name if empty."""
     env: Mapping[str, str] | None = None
     cwd: Path | None = None
     stdin: bytes = b""
     timeout: float | None = None
     answer_limit: int | None = None
     on_stderr: Callable[[bytes], None] | None = None
+    leave_daemons: bool = True
+    """What left the session on purpose outlives an orderly end."""
 
 
 def run_process(  # noqa: PLR0913 - what a child process needs; all but the first by keyword
@@ -102,7 +106,7 @@ class _Child:
 
     def __init__(self, command: Command) -> None:
         self._command = command
-        self._name = Path(command.argv[0]).name
+        self._name = command.name or Path(command.argv[0]).name
         self._mark = os.urandom(8).hex()
         self._deadline = None if command.timeout is None else time.monotonic() + command.timeout
         self._stop: StopScope | None = None
@@ -207,7 +211,7 @@ class _Child:
     def close(self) -> None:
         """End what is left of the tree, and give back every descriptor."""
         leader = self._process.pid
-        if self._exited:
+        if self._exited and self._command.leave_daemons:
             kill_group(leader)
         else:
             kill_tree(leader, self._mark)

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ from highway_core.utils.naming import generate_safe_container_name
 from highway_core.utils.process_identity import is_alive, process_identity
 
 if TYPE_CHECKING:
-    from docker import DockerClient
     from docker.models.containers import Container
 
 log = logging.getLogger("HighwayEngine")
@@ -113,7 +112,7 @@ class DockerExecutor(BaseExecutor):
                 **options.create,
             )
             ctx.resources.register_container(str(container.id), name)
-            return _Watched(self._client, container, image, leash, self._settings.max_output_bytes).run()
+            return _Watched(container, image, leash, self._settings.max_output_bytes).run()
         finally:
             self._remove(name, ctx)
 
@@ -206,8 +205,7 @@ class _Leash:
 class _Watched:
     """One container that was created: started, listened to, judged by its exit code."""
 
-    def __init__(self, client: DockerClient, container: Container, image: str, leash: _Leash, max_output: int) -> None:
-        self._client = client
+    def __init__(self, container: Container, image: str, leash: _Leash, max_output: int) -> None:
         self._container = container
         self._image = image
         self._leash = leash
@@ -215,8 +213,7 @@ class _Watched:
 
     def run(self) -> str:
         # Before the start, or the first words would be lost.
-        wanted = {"stdout": 1, "stderr": 1, "stream": 1}
-        with contextlib.closing(self._client.api.attach_socket(self._container.id, wanted)) as output:
+        with _attached(self._container) as output:
             self._leash.check()
             self._container.start()
             self._leash.fasten(self._end)
@@ -227,12 +224,10 @@ class _Watched:
             raise TaskError(self._failure(code, text))
         return text
 
-    def _listen(self, output: Any) -> str:
-        from docker.utils.socket import frames_iter  # noqa: PLC0415 - see connect()
-
+    def _listen(self, output: Iterable[bytes]) -> str:
         chunks: list[bytes] = []
         size = 0
-        for _, chunk in frames_iter(output, tty=False):
+        for chunk in output:
             size += len(chunk)
             if size > self._max_output:
                 raise OutputLimitError(
@@ -254,6 +249,17 @@ class _Watched:
         why = " (out of memory: raise its docker option 'memory')" if state.get("OOMKilled") else ""
         said = text if len(text) <= _SHOWN else f"…{text[-_SHOWN:]}"
         return f"Container of image '{self._image}' ended with exit code {code}{why}: {said or 'it printed nothing'}"
+
+
+@contextlib.contextmanager
+def _attached(container: Container) -> Iterator[Iterable[bytes]]:
+    """What the container prints, both streams as they come, until it has closed them."""
+    output: Any = container.attach(stream=True, stdout=True, stderr=True)
+    try:
+        yield output
+    finally:
+        # Its own close() leaves the connection to the garbage collector, and there is no other public way.
+        output._response.close()  # noqa: SLF001
 
 
 def _timer(work: Work, leash: _Leash) -> threading.Timer | None:
