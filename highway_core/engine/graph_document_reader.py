@@ -42,10 +42,12 @@ _FOREIGN = {"source": "from", "target": "to", "when": "condition", "kind": "type
 _DEFAULT_LIMIT = 1000
 """Rounds of a loop without ``max_iterations``, as of any ``while``."""
 _RULE_KEYS = ("condition", "next_nodes")
-BRANCH_KEYS = ("rules", "default", "condition", "if_true", "if_false", "enabled", "type")
-LOOP_KEYS = ("loop_back_to", "condition", "max_iterations", "break_path", "timeout_path", "enabled")
-ROUTING_KEYS = (*BRANCH_KEYS, *LOOP_KEYS, "branch", "loop")
-"""Keys of a config that say where a node leads."""
+_BRANCH_KEYS = ("rules", "default", "condition", "if_true", "if_false")
+_LOOP_KEYS = ("loop_back_to", "condition", "max_iterations", "break_path", "timeout_path")
+COMMON_KEYS = ("wait_for_all", "branch", "loop")
+"""Keys that any config may have."""
+ROUTING_KEYS = (*_BRANCH_KEYS, *_LOOP_KEYS, *COMMON_KEYS)
+"""Keys that the config of a ``conditional`` or a ``loop`` may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def read_graph(data: Mapping[str, Any], report: Report) -> dict[str, GraphNode]:
 
 
 def _sections(data: Mapping[str, Any], key: str, report: Report) -> Iterator[Section]:
-    entries = data.get(key) or []
+    entries = [] if data.get(key) is None else data[key]
     if not isinstance(entries, list):
         report.add((key,), f"'{key}' must be a list")
         return
@@ -153,8 +155,8 @@ def _read_node(section: Section, nodes: Mapping[str, GraphNode]) -> GraphNode | 
         section.problem("id", f"duplicate node id '{node_id}'")
         return None
     node = GraphNode(node_id, kind, section, section.inner("config"))
-    node.routes = kind == "conditional" or "branch" in section.values or "branch" in node.config.values
-    node.repeats = kind == "loop" or "loop" in section.values or "loop" in node.config.values
+    node.routes = kind == "conditional" or _settings(node, "branch") is not node.config
+    node.repeats = kind == "loop" or _settings(node, "loop") is not node.config
     node.wait_for_all = section.flag("wait_for_all", node.config.flag("wait_for_all", True))
     return node
 
@@ -162,8 +164,8 @@ def _read_node(section: Section, nodes: Mapping[str, GraphNode]) -> GraphNode | 
 def _settings(node: GraphNode, key: str) -> Section:
     """Where a branch's or loop's settings stand: under ``key`` in the node or its config, or in the config itself."""
     for section in (node.section, node.config):
-        if key in section.values:
-            return section.inner(key)
+        if key in section.values and (found := section.inner(key)).flag("enabled", True):
+            return found
     return node.config
 
 
@@ -190,7 +192,7 @@ def _read_branch(node: GraphNode, settings: Section, nodes: Mapping[str, GraphNo
         node.rules.append(Rule(condition, tuple(_known(settings, "if_true", nodes))))
     node.default = [*_known(settings, "default", nodes), *_known(settings, "if_false", nodes)]
     if settings is not node.config:
-        settings.check_keys(BRANCH_KEYS)
+        settings.check_keys((*_BRANCH_KEYS, "enabled", "type"))
 
 
 def _read_loop(node: GraphNode, settings: Section, nodes: Mapping[str, GraphNode]) -> None:
@@ -209,7 +211,7 @@ def _read_loop(node: GraphNode, settings: Section, nodes: Mapping[str, GraphNode
         timeouts=_known(settings, "timeout_path", nodes),
     )
     if settings is not node.config:
-        settings.check_keys(LOOP_KEYS)
+        settings.check_keys((*_LOOP_KEYS, "enabled"))
 
 
 def _known(section: Section, key: str, nodes: Iterable[str]) -> list[str]:

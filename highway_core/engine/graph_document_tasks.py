@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from highway_core.engine.graph_document_reader import (
+    COMMON_KEYS,
     POLICY_KEYS,
     ROUTING_KEYS,
     TOOL_KEYS,
@@ -22,7 +23,9 @@ from highway_core.utils.naming import did_you_mean
 MAP: Final = "tools.transform.map"
 
 _ARGUMENT_KEYS: Final = ("args", "kwargs", "params")
-_CALL_KEYS: Final = (*TOOL_KEYS, *_ARGUMENT_KEYS, "runtime", "image", "command", "docker", "wait_for_all")
+_CALL_KEYS: Final = (*TOOL_KEYS, *_ARGUMENT_KEYS, "runtime", "image", "command", "docker")
+_SLIPS: Final = {"arg": "args", "kwarg": "kwargs", "arguments": "kwargs", "parameters": "kwargs", "tool_name": "tool"}
+"""Any other key of a function's config is an argument of the tool."""
 _HTTP_ARGUMENTS: Final = (
     *("url", "method", "headers", "params", "json", "data"),
     *("timeout", "fail_on_error", "follow_redirects"),
@@ -63,10 +66,12 @@ def _call(node: GraphNode) -> Work:
             return _filter(node.config)
         case "aggregate":
             return _aggregate(node.config)
-        case _ if node.has_work:
+        case "conditional" | "loop" if not node.has_work:
+            node.config.check_keys(ROUTING_KEYS)
+            return Work({})
+        case "function" | "conditional" | "loop":
             return _function(node)
-        case _:
-            node.config.check_keys((*ROUTING_KEYS, "wait_for_all"))
+        case _:  # an unknown type, which is reported already
             return Work({})
 
 
@@ -74,6 +79,8 @@ def _policies(node: GraphNode) -> dict[str, Any]:
     """Retry, timeout and the like, in our spelling or in the format's (``timeout_ms``, ``retry``)."""
     section = node.section
     found = {key: section.values[key] for key in POLICY_KEYS if key in section.values}
+    if "metadata" in found:
+        found["metadata"] = dict(section.inner("metadata").values)
     title = section.values.get("name") or section.values.get("label")
     if isinstance(title, str):
         found.setdefault("description", title)
@@ -114,15 +121,14 @@ def _function(node: GraphNode) -> Work:
         fields["function"] = name
     elif fields.get("runtime") != "docker":
         config.problem(None, "missing field 'function'", "the name of a tool, such as tools.log.info")
-    routing = ROUTING_KEYS if node.routes or node.repeats else ()
+    routing = ROUTING_KEYS if node.kind in {"conditional", "loop"} else COMMON_KEYS
     rest = {key: value for key, value in config.values.items() if key not in (*_CALL_KEYS, *routing)}
     if rest and any(key in config.values for key in _ARGUMENT_KEYS):
         config.check_keys((*_CALL_KEYS, *routing))
         rest = {}
     for key in rest:
-        hint = did_you_mean(key, (*_CALL_KEYS, *routing))
-        if hint:
-            config.problem(key, f"unknown key '{key}'", f"{hint} An argument of that name goes under 'kwargs'")
+        if key in _SLIPS:
+            config.problem(key, f"unknown key '{key}'", f"write {_SLIPS[key]}; an argument '{key}' goes under kwargs")
     named = config.values.get("kwargs", config.values.get("params"))
     if named is not None or rest:
         fields["kwargs"] = rest if named is None else named
@@ -131,7 +137,7 @@ def _function(node: GraphNode) -> Work:
 
 def _http(config: Section) -> Work:
     config.check_keys(
-        (*_HTTP_ARGUMENTS, *_HTTP_BODIES, "wait_for_all"),
+        (*_HTTP_ARGUMENTS, *_HTTP_BODIES, *COMMON_KEYS),
         {"uri": "url", "endpoint": "url", "verb": "method", "query": "params"},
     )
     config.missing("url")
@@ -144,20 +150,20 @@ def _http(config: Section) -> Work:
 
 
 def _transform(config: Section) -> Work:
-    config.check_keys(("expression", "wait_for_all"), {"transformation": "expression", "transform": "expression"})
+    config.check_keys(("expression", *COMMON_KEYS), {"transformation": "expression", "transform": "expression"})
     config.missing("expression")
     return _cel_work(config, MAP, {"expression": "expression"})
 
 
 def _filter(config: Section) -> Work:
-    config.check_keys(("condition", "expression", "items", "wait_for_all"), {"filter_expression": "condition"})
+    config.check_keys(("condition", "expression", "items", *COMMON_KEYS), {"filter_expression": "condition"})
     key = "expression" if "expression" in config.values else "condition"
     config.missing(key)
     return _cel_work(config, "tools.transform.filter", {key: "condition", "items": "items"})
 
 
 def _aggregate(config: Section) -> Work:
-    known = ("expression", "operation", "strategy", "field", "items", "wait_for_all")
+    known = ("expression", "operation", "strategy", "field", "items", *COMMON_KEYS)
     config.check_keys(known)
     if "expression" in config.values:
         return _cel_work(config, MAP, {"expression": "expression"})

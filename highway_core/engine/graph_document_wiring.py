@@ -133,7 +133,7 @@ class Wiring:
         task = self._add(scope, {"task_id": node.node_id, "operator_type": "task", **work.fields, **work.policies})
         if node.kind in _TAKES_OUTPUT:
             output = self._incoming(node) if begun is None else _reference(begun["task_id"])
-            task["kwargs"] = {**task["kwargs"], "output": output}
+            task["kwargs"] = task["kwargs"] if output is None else {**task["kwargs"], "output": output}
         if begun is None:
             self._first[node.node_id] = task
         else:

@@ -39,7 +39,7 @@ _OWN_KEYS = frozenset({"nodes", "edges", "metadata", "id"})
 
 def is_graph_document(data: Mapping[str, Any]) -> bool:
     """True for a document of nodes and edges."""
-    return isinstance(data.get("nodes"), list) and "tasks" not in data
+    return "nodes" in data and "tasks" not in data
 
 
 def from_graph_document(data: Mapping[str, Any], report: Report) -> dict[str, Any]:

@@ -23,6 +23,7 @@ multiplies the work by the length of its list."""
 _MACRO: Final = re.compile(r"\.\s*(?:all|exists|exists_one|filter|map)\s*\(")
 _CEL_ERRORS: Final = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 """What the package raises for expressions that do not parse, names that do not exist and operands that do not fit."""
+_SYNTAX: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.+?)(?: expecting .*)?$", re.MULTILINE)
 _SHOWN_TEXT: Final = 80
 _SHOWN_ERROR: Final = 300
 
@@ -62,7 +63,7 @@ def parse_cel(text: str, known: tuple[str, ...]) -> CelExpression:
     try:
         program = cel.compile(text)
     except _CEL_ERRORS as error:
-        raise _refusal(text, _cut(str(error), _SHOWN_ERROR)) from error
+        raise _refusal(text, _syntax(str(error))) from error
     variables = set(program.variables())
     unknown = sorted(variables.difference(known))
     if unknown and not macros:  # a macro brings names of its own
@@ -70,8 +71,16 @@ def parse_cel(text: str, known: tuple[str, ...]) -> CelExpression:
     return CelExpression(text, program, frozenset(variables.intersection(known)))
 
 
+def _syntax(message: str) -> str:
+    """The package's account of a syntax error, in one line."""
+    found = _SYNTAX.search(message)
+    if found is None:
+        return _cut(message.partition("\n")[0], _SHOWN_ERROR)
+    return f"{_cut(found[3], _SHOWN_ERROR)} at line {found[1]}, column {found[2]}"
+
+
 def _refusal(text: str, reason: str) -> ExpressionError:
-    return ExpressionError(f"cel: {_cut(text, _SHOWN_TEXT)}: {reason}")
+    return ExpressionError(f"cel: {_cut(' '.join(text.split()), _SHOWN_TEXT)}: {reason}")
 
 
 def _cut(text: str, limit: int) -> str:
