@@ -35,7 +35,9 @@ class Mode(Protocol):
 
     name: str
 
-    def run(self, document: Mapping[str, Any], inputs: Mapping[str, Any]) -> Observed: ...
+    def run(self, case: Case) -> Observed:
+        """DocumentError if the document is refused."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,3 +51,5 @@ class Case:
     source: str = ""
     modes: tuple[str, ...] = ()
     """Empty: every mode. Else only modes whose name begins with one of these."""
+    definitions: tuple[Mapping[str, Any], ...] = ()
+    """Further documents that the run can start by their names."""

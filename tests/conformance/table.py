@@ -1,12 +1,12 @@
 """The table: every YAML file in ``cases`` is a list of rows.
 
-A row has ``name``, ``document`` (a workflow document, or the path of one below ``tests/data``), ``inputs`` and
-``expect``:
+A row has ``name``, ``document`` (a workflow document, or the path of one below ``tests/data``), ``inputs``,
+``definitions`` (documents that the run may start by name), ``modes`` and ``expect``:
 
 ``status``, ``result``, ``error`` (a part of the text, or null for none), ``tasks`` (every instance path and its status;
 nothing may be missing or left over), ``results``, ``values``, ``reasons`` (parts of texts), ``attempts``, ``memory``,
 ``variables`` (these only for the names they list). Paths of loops may be written once for several iterations:
-``loop[0..2].task: completed``.
+``loop[0..2].task: completed``. A document that must not start expects only ``refused``, parts of the error's text.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from highway_core.engine.loader import read_source
-from tests.conformance.observed import Case, Observed
+from highway_core.errors import DocumentError
+from tests.conformance.observed import Case, Mode, Observed
 
 CASES = Path(__file__).parent / "cases"
 DATA = Path(__file__).parent.parent / "data"
@@ -42,7 +44,8 @@ def _rows(file: Path) -> Iterator[Case]:
             document = read_source(DATA / document).data
         document = {"name": re.sub(r"\W+", "_", row["name"].lower()), **document}
         modes = tuple(row.get("modes", ()))
-        yield Case(row["name"], document, row.get("inputs", {}), row["expect"], file.stem, modes)
+        definitions = tuple(row.get("definitions", ()))
+        yield Case(row["name"], document, row.get("inputs", {}), row["expect"], file.stem, modes, definitions)
 
 
 def expand(tasks: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,6 +62,17 @@ def expand(tasks: Mapping[str, Any]) -> dict[str, Any]:
         for index in reversed(range(first, last + 1)):
             waiting.append((path[: found.start()] + f"[{index}]" + path[found.end() :], value))
     return expanded
+
+
+def hold(case: Case, mode: Mode) -> None:
+    """Run the row's document, and hold what comes of it against the row."""
+    if "refused" not in case.expect:
+        check(case, mode.run(case))
+        return
+    with pytest.raises(DocumentError) as refusal:
+        mode.run(case)
+    for part in case.expect["refused"]:
+        assert part in str(refusal.value)
 
 
 def check(case: Case, seen: Observed) -> None:

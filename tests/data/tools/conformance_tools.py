@@ -112,3 +112,23 @@ def grow(prompt="x"):
 def reject(output=None):
     """A verifier that never accepts."""
     raise RuntimeError(f"no: {output}")
+
+
+@tool("test.kind")
+def kind(value):
+    """The name of its argument's type: bool is not int, int is not float."""
+    return type(value).__name__
+
+
+@tool("test.append", transactional=True)
+def append(context: ToolContext, key, value):
+    """Appends to a list in the run's memory."""
+    context.state.memory[key] = [*context.state.memory.get(key, ()), value]
+    return value
+
+
+@tool("test.scribble")
+def scribble(values):
+    """Changes its argument in place, as careless tools do."""
+    values.append("scribbled")
+    return len(values)
