@@ -41,5 +41,5 @@ class CelProgram(Node):
 def compile_cel(text: str) -> CelProgram:
     """Compile ``text`` (without the prefix); ExpressionError if it is no CEL, or the extra is not installed."""
     program = parse_cel(text, tuple(_NAMES))
-    names = tuple(dict.fromkeys(reference for name, reference in _NAMES.items() if name in program.names))
+    names = tuple(dict.fromkeys(_NAMES[name] for name in sorted(program.names)))
     return CelProgram(text, program, names)
