@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 from highway_core.config import Settings
@@ -47,16 +48,17 @@ def connect(settings: Settings) -> DockerClient:
     reason = why_not(settings)
     if reason is not None:
         raise DockerRefusedError(reason)
+    try:
+        _knock(docker_host(settings))
+    except OSError as error:
+        raise _unreachable(settings, error.strerror or str(error)) from error
     import docker  # noqa: PLC0415 - slow to import, and few runs use containers
 
     try:
         client = docker.from_env(environment=dict(settings.environ))
         client.ping()
     except daemon_errors() as error:
-        raise DockerUnreachableError(
-            f"No Docker daemon answers at {docker_host(settings)}: {_root(error)}. "
-            "Start it (and see that you may use it), or set DOCKER_HOST to another."
-        ) from error
+        raise _unreachable(settings, _root(error)) from error
     return client
 
 
@@ -76,6 +78,21 @@ def is_missing(error: Exception) -> bool:
 def explain(error: Exception) -> str:
     """What the daemon said, without the client's wrapping."""
     return str(getattr(error, "explanation", None) or error)
+
+
+def _unreachable(settings: Settings, reason: str) -> DockerUnreachableError:
+    return DockerUnreachableError(
+        f"No Docker daemon answers at {docker_host(settings)}: {reason}. "
+        "Start it (and see that you may use it), or set DOCKER_HOST to another."
+    )
+
+
+def _knock(address: str) -> None:
+    """OSError if nobody opens. Saves the import where there is no daemon, and says it in fewer words."""
+    scheme, _, path = address.partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(path)
 
 
 def _root(error: BaseException) -> str:
