@@ -32,6 +32,7 @@ _FOREIGN: Mapping[str, str] = {
 }
 """How other engines call things; a document that uses these names would silently mean something else."""
 
+_LOOPS = frozenset({"foreach", "while"})
 _CONTAINERS = frozenset({"loop_body", "branch_workflows"})
 
 
@@ -91,27 +92,35 @@ def _parse_operator(raw: Any, place: Place, report: Report, task_id: str | None 
             hint = did_you_mean(str(kind), OPERATORS) or f"one of {', '.join(OPERATORS)}"
             report.add((*place, "operator_type"), f"unknown operator '{kind}'", hint)
         return _placeholder(raw, task_id)
-    _parse_inner(raw, place, report)
+    inner = _parse_inner(raw, place, report)
     task = _validated(model, raw, place, report)
     if task is None:
         return _placeholder(raw, task_id)
     assert isinstance(task, BaseOperatorModel)  # noqa: S101 - every entry of OPERATORS is one
+    for name, parsed in inner.items():
+        setattr(task, name, parsed)
     _check_keys(task, place, report)
     return task
 
 
-def _parse_inner(raw: dict[str, Any], place: Place, report: Report) -> None:
-    """Replace the operators inside ``raw`` by their models."""
-    body = raw.get("loop_body")
+def _parse_inner(raw: dict[str, Any], place: Place, report: Report) -> dict[str, Any]:
+    """Take the operators out of ``raw``; field → their models, or the placeholders of those that are wrong."""
+    inner: dict[str, Any] = {}
+    body = raw.get("loop_body", [] if raw["operator_type"] in _LOOPS else None)
     if isinstance(body, list):
+        if not body and raw["operator_type"] in _LOOPS:
+            report.add((*place, "loop_body"), f"the loop '{raw.get('task_id', '')}' has no body")
         parsed = (_parse_operator(one, (*place, "loop_body", n), report) for n, one in enumerate(body))
-        raw["loop_body"] = [task for task in parsed if task is not None]
+        inner["loop_body"] = [task for task in parsed if task is not None]
+        raw["loop_body"] = []
     branches = raw.get("branch_workflows")
     if isinstance(branches, dict):
-        raw["branch_workflows"] = {
+        inner["branch_workflows"] = {
             label: _parse_branch(branch, (*place, "branch_workflows", label), report)
             for label, branch in branches.items()
         }
+        raw["branch_workflows"] = {}
+    return inner
 
 
 def _parse_branch(raw: Any, place: Place, report: Report) -> Any:

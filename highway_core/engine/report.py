@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from highway_core.engine.source_document import Place, SourceDocument, place_text
 from highway_core.errors import DocumentError, Problem
 
@@ -15,9 +17,10 @@ class Report:
         self._document = document
         self._source = source
 
-    def add(self, place: Place, message: str, hint: str = "") -> None:
-        """Note a problem; checking goes on."""
-        self.problems.append(self._problem(place, message, hint))
+    def add(self, place: Place, message: str, hint: str = "", inside: str = "") -> None:
+        """Note a problem; checking goes on. ``inside`` is where in the value at ``place``, as text (``[0].url``)."""
+        problem = self._problem(place, message, hint)
+        self.problems.append(replace(problem, place=problem.place + inside) if inside else problem)
 
     def warn(self, place: Place, message: str, hint: str = "") -> None:
         """Note a warning."""

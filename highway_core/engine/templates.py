@@ -183,14 +183,14 @@ def _malformed(text: str, start: int) -> str:
 
 
 def references_in(value: Any) -> list[tuple[str, Reference]]:
-    """Every reference inside ``value`` with its place (``[0].url``); ExpressionError at the first malformed one."""
-    return [
-        (place, part)
-        for place, text in _strings_in(value, "", 0)
-        if "{{" in text
-        for part in _parts(text)
-        if isinstance(part, Reference)
-    ]
+    """Every reference inside ``value`` with its place (``[0].url``); a string that cannot be read has none."""
+    found: list[tuple[str, Reference]] = []
+    for place, text in _strings_in(value, "", 0):
+        try:
+            found += [(place, part) for part in _parts(text) if isinstance(part, Reference)]
+        except ExpressionError:
+            continue
+    return found
 
 
 def malformed_in(value: Any) -> list[tuple[str, str]]:

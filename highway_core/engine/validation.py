@@ -24,7 +24,7 @@ from highway_core.engine.models import (
 )
 from highway_core.engine.references import Reference
 from highway_core.engine.report import Report
-from highway_core.engine.templates import CompiledValue, compile_value, malformed_in
+from highway_core.engine.templates import CompiledValue, compile_value, malformed_in, references_in
 from highway_core.errors import ExpressionError, ToolNotFoundError
 from highway_core.utils.durations import parse_wait
 from highway_core.utils.naming import did_you_mean
@@ -101,8 +101,9 @@ class Checker:
             compiled = self._compiled(value, (*place, name), _command_tool(task, name))
             if compiled is not None:
                 templates[name] = compiled
+            if compiled is None or compiled.references:
                 turn = _TURN_NAMES if isinstance(task, ReflexiveOperatorModel) else frozenset()
-                self._references(compiled.references, (*place, name), here, extras | turn)
+                self._references(value, (*place, name), here, extras | turn)
         scope.templates[task_id] = templates
         self._expressions(task, place)
         self._guards(task, place, here, extras)
@@ -115,7 +116,7 @@ class Checker:
         except ExpressionError as error:
             wrong = malformed_in(value) or [("", str(error))]
             for where, message in wrong:
-                self.report.add(place, f"{where} {message}".strip())
+                self.report.add(place, message, inside=where)
             return None
 
     def _expressions(self, task: BaseOperatorModel, place: Place) -> None:
@@ -144,7 +145,7 @@ class Checker:
                 text = guard.variable if "{{" in guard.variable else f"{{{{{guard.variable}}}}}"
                 compiled = self._compiled(text, where)
                 if compiled is not None and guard.check != "exists":
-                    self._references(compiled.references, where, here, known)
+                    self._references(text, where, here, known)
 
     def _constants(self, task: BaseOperatorModel, place: Place, templates: Mapping[str, CompiledValue]) -> None:
         if isinstance(task, WaitOperatorModel) and "wait_for" in templates and templates["wait_for"].constant:
@@ -179,11 +180,11 @@ class Checker:
         if self._known_tools[name]:
             self.report.add(place, self._known_tools[name])
 
-    def _references(self, references: Iterable[Reference], place: Place, here: _Around, extras: frozenset[str]) -> None:
-        for reference in references:
+    def _references(self, value: object, place: Place, here: _Around, extras: frozenset[str]) -> None:
+        for where, reference in references_in(value):
             wrong = self._wrong(reference, here, extras)
             if wrong:
-                self.report.add(place, *wrong)
+                self.report.add(place, *wrong, inside=where)
 
     def _wrong(self, reference: Reference, here: _Around, extras: frozenset[str]) -> tuple[str, str] | None:
         """What is wrong with a reference, and a hint; None if something can produce it."""
