@@ -97,7 +97,7 @@ class GraphNode:
 
     def targets(self) -> list[str]:
         """Every node that may follow, each once; a loop's way back is not among them."""
-        named = [*self.plain, *self.guarded, *self.default, *(name for rule in self.rules for name in rule.targets)]
+        named = [*self.plain, *self.guarded, *(name for rule in self.rules for name in rule.targets), *self.default]
         if self.loop is not None:
             named += [*self.loop.breaks, *self.loop.timeouts]
         return list(dict.fromkeys(named))
