@@ -73,6 +73,8 @@ class Settings:
     """[HIGHWAY_BULKHEADS] JSON: tool name or ``prefix.*`` → the fields of BulkheadConfig."""
     smtp: SmtpSettings | None = None
     """[HIGHWAY_SMTP_HOST, _PORT, _USER, _PASSWORD, _FROM, _STARTTLS]"""
+    finance_email: str | None = None
+    """[HIGHWAY_FINANCE_EMAIL] where email.escalate_finance_queue sends to."""
     payment_gateway_url: str | None = None
     """[HIGHWAY_PAYMENT_GATEWAY_URL] where api.payment_gateway.pay posts; unset: a receipt marked simulated."""
     llm_endpoint: str | None = None
@@ -140,6 +142,7 @@ class _Reader:
             files_root=self._path("HIGHWAY_FILES_ROOT"),
             bulkheads=self._json_object("HIGHWAY_BULKHEADS"),
             smtp=self._smtp(),
+            finance_email=self._env.get("HIGHWAY_FINANCE_EMAIL") or None,
             payment_gateway_url=self._env.get("HIGHWAY_PAYMENT_GATEWAY_URL") or None,
             llm_endpoint=self._env.get("HIGHWAY_LLM_ENDPOINT") or None,
             llm_api_key=self._env.get("HIGHWAY_LLM_API_KEY") or None,

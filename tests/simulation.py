@@ -17,6 +17,7 @@ from highway_core.engine.decisions import ChildRun
 from highway_core.engine.engine import LocalEngine
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.local_run import LocalRun
+from highway_core.engine.local_services import LocalServices
 from highway_core.engine.run_records import RunRecorder
 from highway_core.engine.run_state import Instance
 from highway_core.engine.steps import Steps
@@ -44,7 +45,8 @@ class Simulation:
         self._elapsed = 0.0
         self._engine = LocalEngine(Settings(), InMemoryPersistenceManager())
         self.run = LocalRun(self.workflow, "simulated", {}, self, START)
-        self._steps = Steps(self.run, RunRecorder(self.run), self, self._engine.runner, Settings(), None)
+        services = LocalServices(self._engine.store, self._engine.runner, Settings())
+        self._steps = Steps(self.run, RunRecorder(self.run), self, services)
 
     def drive(self, limit: int = 20_000) -> LocalRun:
         """Run to the end; AssertionError if nothing can happen and the run is not over."""

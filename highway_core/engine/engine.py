@@ -16,6 +16,7 @@ from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.loader import Source, compile_document, read_source, split_pick
 from highway_core.engine.local_run import LocalRun
 from highway_core.engine.local_runs import RunListener
+from highway_core.engine.local_services import LocalServices
 from highway_core.engine.orchestrator import Orchestrator
 from highway_core.engine.task_runner import TaskRunner
 from highway_core.errors import DocumentError, HighwayError, TaskError
@@ -56,17 +57,14 @@ class LocalEngine:
         listener: RunListener | None = None,
     ) -> Orchestrator:
         """An orchestrator for one run."""
-        return Orchestrator(
-            run_id or str(uuid.uuid4()),
-            workflow,
+        services = LocalServices(
             self.store,
             self.runner,
             self.settings,
-            inputs=inputs,
-            definitions=Definitions(self._folders(workflow), self.registry, [workflow]),
-            sandbox=self._sandbox,
-            listener=listener,
+            Definitions(self._folders(workflow), self.registry, [workflow]),
+            self._sandbox,
         )
+        return Orchestrator(run_id or str(uuid.uuid4()), workflow, services, inputs, listener)
 
     def _folders(self, workflow: CompiledWorkflow) -> list[Path]:
         folders = [] if self.settings.workflows_dir is None else [self.settings.workflows_dir]

@@ -16,6 +16,7 @@ from highway_core.engine.decisions import Branch
 from highway_core.engine.graph import Node, WorkflowGraph
 from highway_core.engine.local_run import LocalRun
 from highway_core.engine.run_state import Instance, Scope
+from highway_core.engine.steps import Steps
 from highway_core.lifecycle import TaskStatus
 from highway_core.persistence.manager import SavedRun, TaskRecord
 from highway_core.utils.json_values import loads
@@ -28,8 +29,9 @@ _COUNTED_BY_ITERATION = "iteration"
 class Restorer:
     """Answers for the tasks of one resumed run that are already done."""
 
-    def __init__(self, run: LocalRun, saved: SavedRun) -> None:
-        self._run = run
+    def __init__(self, steps: Steps, saved: SavedRun) -> None:
+        self._steps = steps
+        self._run = run = steps.run
         self._rows = dict(saved.tasks)
         run.variables.update(saved.variables)
         run.memory.restore(saved.memory)
@@ -49,8 +51,10 @@ class Restorer:
         if row.status is TaskStatus.COMPLETED:
             self._complete(instance, row, taken)
             return True
-        if row.status is TaskStatus.WAITING_FOR_TIMER and instance.node.task.operator_type == "wait":
-            instance.wake_at = row.wake_up_at
+        if instance.node.task.operator_type == "wait" and row.wake_up_at is not None:
+            self._run.start(instance)
+            self._steps.sleep(instance, row.wake_up_at)
+            return True
         if instance.node.body is not None:
             self._refill(instance, done=-1)
         return False
@@ -63,8 +67,11 @@ class Restorer:
         if instance.node.body is not None:
             self._refill(instance, done=0)
         text = row.result_json or "null"
+        value = loads(text)
         self._run.start(instance)
-        self._run.complete(instance, loads(text), text)
+        self._run.complete(instance, value, text)
+        if instance.node.task.operator_type == "emit_event":
+            self._steps.emit(value["event"], value["payload"])
 
     def _refill(self, instance: Instance, done: int) -> None:
         """Bring back what the finished iterations of a ``while`` left in the scope around it.

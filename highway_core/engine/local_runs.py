@@ -6,18 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from highway_core.config import Settings
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.local_resume import Restorer
 from highway_core.engine.local_run import Host, LocalRun
+from highway_core.engine.local_services import LocalServices
 from highway_core.engine.run_records import RunRecorder
 from highway_core.engine.run_state import Instance
 from highway_core.engine.steps import Loop, Steps
-from highway_core.engine.task_runner import TaskRunner
 from highway_core.errors import RunConflictError, RunError
 from highway_core.lifecycle import RunMode, RunStatus
-from highway_core.persistence.manager import PersistenceManager, RunRecord, SavedRun
-from highway_core.tools.context import Sandbox
+from highway_core.persistence.manager import RunRecord, SavedRun
 from highway_core.utils.json_values import loads
 from highway_core.utils.process_identity import is_alive, process_identity
 
@@ -55,19 +53,10 @@ class DrivenRun:
 class RunOpener:
     """Opens runs for one orchestrator."""
 
-    def __init__(
-        self,
-        driver: _Driver,
-        store: PersistenceManager,
-        runner: TaskRunner,
-        settings: Settings,
-        sandbox: Sandbox | None,
-    ) -> None:
+    def __init__(self, driver: _Driver, services: LocalServices) -> None:
         self._driver = driver
-        self._store = store
-        self._runner = runner
-        self._settings = settings
-        self._sandbox = sandbox
+        self._services = services
+        self._store = services.store
 
     def open(
         self, run_id: str, workflow: CompiledWorkflow, inputs: Mapping[str, Any], parent: LocalRun | None = None
@@ -88,7 +77,7 @@ class RunOpener:
 
     def _driven(self, run: LocalRun) -> DrivenRun:
         recorder = RunRecorder(run)
-        steps = Steps(run, recorder, self._driver, self._runner, self._settings, self._sandbox)
+        steps = Steps(run, recorder, self._driver, self._services)
         return DrivenRun(run, recorder, steps)
 
     def _record(self, run: LocalRun, parent: LocalRun | None) -> RunRecord:
@@ -126,5 +115,5 @@ class RunOpener:
             raise RunConflictError(f"Run '{record.run_id}' is being run by process {record.owner}.")
         self._store.take_over(record.run_id, record.owner, me, RunStatus.RUNNING)
         driven = self._driven(run)
-        driven.restorer = Restorer(run, saved)
+        driven.restorer = Restorer(driven.steps, saved)
         return driven

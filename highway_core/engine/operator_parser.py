@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from highway_core.engine.graph import MAX_NESTING
 from highway_core.engine.models import OPERATORS, BaseOperatorModel, BranchWorkflow, WorkflowModel
 from highway_core.engine.policies import DocumentPart
 from highway_core.engine.report import Report
@@ -106,6 +107,11 @@ def _parse_operator(raw: Any, place: Place, report: Report, task_id: str | None 
 def _parse_inner(raw: dict[str, Any], place: Place, report: Report) -> dict[str, Any]:
     """Take the operators out of ``raw``; field → their models, or the placeholders of those that are wrong."""
     inner: dict[str, Any] = {}
+    if sum(step in _CONTAINERS for step in place) >= MAX_NESTING and raw.keys() & _CONTAINERS:
+        report.add(place, f"operators nest deeper than {MAX_NESTING}, the limit")
+        for name in _CONTAINERS:
+            raw.pop(name, None)
+        return inner
     body = raw.get("loop_body", [] if raw["operator_type"] in _LOOPS else None)
     if isinstance(body, list):
         if not body and raw["operator_type"] in _LOOPS:

@@ -19,25 +19,21 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from highway_core.config import Settings
 from highway_core.engine.context import ChildOutcome
 from highway_core.engine.decisions import ChildRun
-from highway_core.engine.definitions import Definitions
 from highway_core.engine.events import LocalEvents
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.local_resume import child_outcome
 from highway_core.engine.local_run import LocalRun
 from highway_core.engine.local_runs import DrivenRun, RunListener, RunOpener
+from highway_core.engine.local_services import LocalServices
 from highway_core.engine.run_state import Instance
 from highway_core.engine.steps import Steps
-from highway_core.engine.task_runner import Ask, Outcome, TaskRunner
+from highway_core.engine.task_runner import Ask, Outcome
 from highway_core.engine.timers import Timers
 from highway_core.engine.worker_threads import WorkerThreads
 from highway_core.errors import DocumentError, RunError
 from highway_core.lifecycle import RunStatus, TaskStatus
-from highway_core.persistence.manager import PersistenceManager
-from highway_core.tools.context import Sandbox
-from highway_core.utils.clock import Clock, SystemClock
 
 logger = logging.getLogger("HighwayEngine")
 
@@ -55,26 +51,20 @@ class Orchestrator:
         self,
         workflow_run_id: str,
         workflow: CompiledWorkflow,
-        persistence_manager: PersistenceManager,
-        runner: TaskRunner,
-        settings: Settings,
-        *,
+        services: LocalServices,
         inputs: Mapping[str, Any] | None = None,
-        definitions: Definitions | None = None,
-        sandbox: Sandbox | None = None,
         listener: RunListener | None = None,
-        clock: Clock | None = None,
     ) -> None:
-        self._store = persistence_manager
-        self._runner = runner
-        self._clock = clock or SystemClock()
-        self._definitions = definitions
+        self._store = services.store
+        self._runner = services.runner
+        self._clock = services.clock
+        self._definitions = services.definitions
         self._listener = listener or RunListener()
         self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._ready: deque[tuple[LocalRun, Instance]] = deque()
         self._backlog: deque[tuple[LocalRun, Instance]] = deque()
         self._launches: list[Launch] = []
-        self._threads = WorkerThreads(settings.threads)
+        self._threads = WorkerThreads(services.settings.threads)
         self._timers = Timers()
         self._events = LocalEvents()
         self._runs: dict[str, DrivenRun] = {}
@@ -83,7 +73,7 @@ class Orchestrator:
         self._given_up: set[tuple[Instance, int]] = set()
         self._interrupted: str | None = None
         self._inline = False
-        self._opener = RunOpener(self, persistence_manager, runner, settings, sandbox)
+        self._opener = RunOpener(self, services)
         self._root = (workflow_run_id, workflow, dict(inputs or {}))
 
     def run(self) -> LocalRun:

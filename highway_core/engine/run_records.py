@@ -125,8 +125,8 @@ def _progress(instance: Instance) -> str | None:
     left: dict[str, Any] = {}
     if instance.taken is not None:
         left["taken"] = sorted(instance.taken)
-    if instance.progress is not None and instance.is_open:
-        left["progress"] = instance.progress
-    elif instance.progress is not None and "iteration" in instance.progress:
-        left["progress"] = instance.progress  # the results of a while belong to the run, its iterations must be known
+    progress = instance.progress
+    # The results of a while belong to the run: how many iterations left some must be known even when it is completed.
+    if progress and (instance.status is not TaskStatus.COMPLETED or "iteration" in progress):
+        left["progress"] = progress
     return dumps(left) if left else None

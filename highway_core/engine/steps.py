@@ -11,16 +11,16 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, assert_never
 
-from highway_core.config import Settings
 from highway_core.engine.data import DataView
 from highway_core.engine.decisions import AwaitEvent, Branch, Finish, SleepUntil, Spawn, Terminate
 from highway_core.engine.local_run import LocalRun
+from highway_core.engine.local_services import LocalServices
 from highway_core.engine.run_records import RunRecorder
 from highway_core.engine.run_state import Instance
-from highway_core.engine.task_runner import Ask, Completed, Failure, Outcome, TaskRunner, retry_delay
+from highway_core.engine.task_runner import Ask, Completed, Failure, Outcome, retry_delay
 from highway_core.errors import ExpressionError, ResultError
 from highway_core.lifecycle import TaskStatus
-from highway_core.tools.context import Sandbox, ToolContext
+from highway_core.tools.context import ToolContext
 from highway_core.utils.json_values import dumps, loads, to_storable
 from highway_core.utils.stopping import StopScope
 
@@ -57,21 +57,13 @@ class Loop(Protocol):
 class Steps:
     """The steps of one run."""
 
-    def __init__(
-        self,
-        run: LocalRun,
-        recorder: RunRecorder,
-        loop: Loop,
-        runner: TaskRunner,
-        settings: Settings,
-        sandbox: Sandbox | None,
-    ) -> None:
+    def __init__(self, run: LocalRun, recorder: RunRecorder, loop: Loop, services: LocalServices) -> None:
         self.run = run
         self.recorder = recorder
         self._loop = loop
-        self._runner = runner
-        self._settings = settings
-        self._sandbox = sandbox
+        self._runner = services.runner
+        self._settings = services.settings
+        self._sandbox = services.sandbox
         self._keys: dict[Instance, str] = {}
         """Who works under which idempotency key."""
         self._waiting: dict[str, list[tuple[Instance, Ask]]] = {}
@@ -90,6 +82,7 @@ class Steps:
         instance.wake_at = None
         self.run.start(instance)
         ask = self._ask(instance)
+        ask.progress = instance.progress  # of a resumed run; None otherwise
         if "idempotency_key" in instance.node.templates and self._answered_by_key(instance, ask):
             return
         policy = instance.node.task.attempt_timeout
@@ -212,24 +205,30 @@ class Steps:
                 self._complete(instance, ask, outcome)
             case Failure():
                 self.failed(instance, outcome)
-            case SleepUntil():
-                self.sleep(instance, outcome.moment)
-            case AwaitEvent():
-                self._await(instance, outcome)
-            case Branch():
-                if outcome.timeout is not None:
-                    self.watch(instance, outcome.timeout, "timeout")
-                self.run.take(instance, outcome)
-            case Spawn():
-                if outcome.timeout is not None:
-                    self.watch(instance, outcome.timeout, "timeout")
-                self.run.scopes.spawn(instance, outcome)
             case Terminate():
                 self.run.terminate_by(instance, outcome)
             case Finish():
                 raise AssertionError("the task runner turns Finish into Completed")
             case _:
-                assert_never(outcome)
+                self._park(instance, outcome)
+
+    def _park(self, instance: Instance, decision: SleepUntil | AwaitEvent | Branch | Spawn) -> None:
+        """The task goes on later: with the clock, an event, or its children."""
+        match decision:
+            case SleepUntil():
+                self.sleep(instance, decision.moment)
+            case AwaitEvent():
+                self._await(instance, decision)
+            case Branch():
+                if decision.timeout is not None:
+                    self.watch(instance, decision.timeout, "timeout")
+                self.run.take(instance, decision)
+            case Spawn():
+                if decision.timeout is not None:
+                    self.watch(instance, decision.timeout, "timeout")
+                self.run.scopes.spawn(instance, decision)
+            case _:
+                assert_never(decision)
 
     def _complete(self, instance: Instance, ask: Ask, outcome: Completed) -> None:
         if ask.tool.changed_variables:
@@ -246,7 +245,11 @@ class Steps:
         self._leave_key(instance, outcome)
         self.run.complete(instance, outcome.value, outcome.text)
         if outcome.emits is not None:
-            self._loop.emit(*outcome.emits)
+            self.emit(*outcome.emits)
+
+    def emit(self, name: str, payload: Any) -> None:
+        """Let an event be heard in this process."""
+        self._loop.emit(name, payload)
 
     def failed(self, instance: Instance, failure: Failure) -> None:
         """The attempt failed: try again after the delay of the retry policy, or fail for good."""

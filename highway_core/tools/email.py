@@ -71,7 +71,7 @@ def escalate_finance_queue(report_id: str, reason: str) -> None:
 
 
 def _finance_address(settings: Settings) -> str:
-    address = settings.environ.get(_FINANCE_VARIABLE)
+    address = settings.finance_email
     if address:
         return address
     if settings.smtp is not None:
