@@ -14,10 +14,9 @@ import highway_core.tools
 from highway_core.config import Settings
 from highway_core.errors import TaskError, ToolNotFoundError
 from highway_core.tools import log
-from highway_core.tools.builtin_tools import BUILTIN_MODULES
+from highway_core.tools.builtin_tools import BUILTIN_MODULES, builtin_module
 from highway_core.tools.bulkhead import BulkheadConfig
 from highway_core.tools.context import ToolContext
-from highway_core.tools.builtin_tools import builtin_module
 from highway_core.tools.decorators import TOOL_INFO, TOOL_REGISTRY, ToolInfo, tool, tool_info
 from highway_core.tools.registry import ToolRegistry
 
