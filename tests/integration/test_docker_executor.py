@@ -109,10 +109,16 @@ def test_a_timeout_removes_the_container(run: Run, client: docker.DockerClient) 
     assert ours(client) == []
 
 
-def test_a_container_may_clean_up_on_sigterm(run: Run, resources: ContainerResourceManager) -> None:
-    with pytest.raises(TaskTimeoutError):
-        run("trap 'echo bye > /d/note; exit 0' TERM; while :; do sleep 0.05; done", timeout=0.5, volumes=["d:/d"])
-    assert run("cat /d/note", volumes=["d:/d"]) == "bye"
+def test_a_container_may_clean_up_on_sigterm(run_in: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d").chmod(0o777)
+    stop = StopScope()
+    ready = tmp_path / "d" / "ready"
+    threading.Thread(target=lambda: eventually(ready.exists, within=30) and stop.stop("enough")).start()
+    script = "trap 'echo bye > /d/note; exit 0' TERM; touch /d/ready; while :; do sleep 0.05; done"
+    with pytest.raises(TaskStoppedError, match="enough"):
+        run_in(tmp_path, script, "./d:/d", stop=stop)
+    assert (tmp_path / "d" / "note").read_text() == "bye\n"
 
 
 def test_a_timeout_that_does_not_kill_is_not_the_executors_business(run: Run) -> None:
@@ -198,11 +204,11 @@ def run_in(docker_host: str) -> Iterator[Callable[..., str]]:
     """Runs a shell line in a container, with a folder as the root of what tasks may touch."""
     executors: list[DockerExecutor] = []
 
-    def run(root: Path, script: str, *volumes: str) -> str:
+    def run(root: Path, script: str, *volumes: str, stop: StopScope | None = None) -> str:
         settings = docker_settings(docker_host, files_root=root)
         executors.append(DockerExecutor(settings))
         work = Work(image="busybox", command=["sh", "-c", script], runtime="docker", options={"volumes": list(volumes)})
-        return executors[-1].execute(work, execution_of(context_with(settings)))
+        return executors[-1].execute(work, execution_of(context_with(settings, stop=stop)))
 
     yield run
     for executor in executors:

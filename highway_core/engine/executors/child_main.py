@@ -73,7 +73,7 @@ def _awaited(coroutine: CoroutineType[Any, Any, Any]) -> Any:
 
 def _packed(result: Any, context: ToolContext) -> dict[str, Any]:
     limit = context.settings.max_result_bytes
-    changed = {name: to_storable(value, max_bytes=limit)[0] for name, value in context.changed_variables.items()}
+    changed, _ = to_storable(context.changed_variables, max_bytes=limit, name="variables")
     if isinstance(result, AwaitApproval | StartWorkflow | ReadBranches):
         return {"directive": pack_directive(result), "changed": changed}
     return {"result": to_storable(result, max_bytes=limit)[0], "changed": changed}

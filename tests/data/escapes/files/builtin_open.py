@@ -1,0 +1,6 @@
+# ruff: noqa
+"""Simply opens it."""
+
+import sys
+
+print(open(sys.argv[1]).read())

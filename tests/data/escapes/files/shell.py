@@ -1,0 +1,7 @@
+# ruff: noqa
+"""Asks another program."""
+
+import subprocess
+import sys
+
+sys.exit(subprocess.run(["cat", sys.argv[1]]).returncode)
