@@ -20,8 +20,7 @@ from highway_core.tools.transform import ITEM_NAMES, NAMES, OPERATIONS
 from highway_core.utils.cel_values import parse_cel
 from highway_core.utils.naming import did_you_mean
 
-MAP: Final = "tools.transform.map"
-
+_MAP: Final = "tools.transform.map"
 _ARGUMENT_KEYS: Final = ("args", "kwargs", "params")
 _CALL_KEYS: Final = (*TOOL_KEYS, *_ARGUMENT_KEYS, "runtime", "image", "command", "docker")
 _SLIPS: Final = {"arg": "args", "kwarg": "kwargs", "arguments": "kwargs", "parameters": "kwargs", "tool_name": "tool"}
@@ -152,7 +151,7 @@ def _http(config: Section) -> Work:
 def _transform(config: Section) -> Work:
     config.check_keys(("expression", *COMMON_KEYS), {"transformation": "expression", "transform": "expression"})
     config.missing("expression")
-    return _cel_work(config, MAP, {"expression": "expression"})
+    return _cel_work(config, _MAP, {"expression": "expression"})
 
 
 def _filter(config: Section) -> Work:
@@ -166,7 +165,7 @@ def _aggregate(config: Section) -> Work:
     known = ("expression", "operation", "strategy", "field", "items", *COMMON_KEYS)
     config.check_keys(known)
     if "expression" in config.values:
-        return _cel_work(config, MAP, {"expression": "expression"})
+        return _cel_work(config, _MAP, {"expression": "expression"})
     key = "operation" if "operation" in config.values else "strategy"
     operation = config.values.get(key)
     if operation is None:

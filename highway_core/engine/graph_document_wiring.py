@@ -14,12 +14,13 @@ from typing import Any
 
 from highway_core.engine.graph_document_loops import Shape, reached
 from highway_core.engine.graph_document_reader import GraphNode, Loop
-from highway_core.engine.graph_document_tasks import MAP, Work, names_in_context
+from highway_core.engine.graph_document_tasks import Work, names_in_context
 
 Task = dict[str, Any]
 
 _TAKES_OUTPUT = frozenset({"transform", "filter", "aggregate"})
-_FIRST_OR_AGAIN = "ctx.rounds > 1 ? ctx.again : ctx.first"
+_VALUE = "tools.transform.value"
+_ROUND = "tools.transform.round"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Wiring:
         for node_id in self.shape.order:
             self._place(self.nodes[node_id])
         for carry, loop_id in self._carries:
-            carry["kwargs"]["context"]["again"] = _reference(self._output[loop_id])
+            carry["kwargs"]["again"] = _reference(self._output[loop_id])
         for node_id in self.shape.order:
             self._bind_context(node_id)
             self._leave(self.nodes[node_id])
@@ -85,7 +86,7 @@ class Wiring:
             self._place_work(node, scope, begun)
         elif begun is None and len(self.shape.before[node.node_id]) > 1:
             name = self._fresh(f"{node.node_id}-input")
-            begun = self._map(scope, name, "output", output=self._incoming(node))
+            begun = self._call(scope, name, _VALUE, value=self._incoming(node))
         if begun is not None:
             self._first[node.node_id] = begun
         if not node.has_work:
@@ -119,8 +120,8 @@ class Wiring:
             first = self._incoming(node) if task is None else _reference(task["task_id"])
             if task is not None:
                 self._whiles[loop_id]["dependencies"] = [task["task_id"]]
-            context = {"rounds": "{{iteration}}", "first": first}
-            task = self._map(loop_id, self._fresh(f"{node.node_id}-input"), _FIRST_OR_AGAIN, context=context)
+            name = self._fresh(f"{node.node_id}-input")
+            task = self._call(loop_id, name, _ROUND, number="{{iteration}}", first=first)
             self._carries.append((task, loop_id))
         return task
 
@@ -198,7 +199,7 @@ class Wiring:
         task |= {"condition": f"cel: {loop.condition}", "output_of": self._output[name]}
         after = _Way(task)
         if loop.timeouts:
-            counter = self._map(name, self._fresh(f"{name}-rounds"), "output", output="{{iteration}}")["task_id"]
+            counter = self._call(name, self._fresh(f"{name}-rounds"), _VALUE, value="{{iteration}}")["task_id"]
             task["condition"] = f'cel: ({loop.condition}\n) && ctx["{counter}"] < {loop.limit}'
             ended = self._condition(scope, f"{name}.ended", loop.condition, name)
             ended["dependencies"] = [task["task_id"]]
@@ -247,9 +248,9 @@ class Wiring:
         output = None if node_id is None else self._output[node_id]
         return self._add(scope, task if output is None else {**task, "output_of": output})
 
-    def _map(self, scope: str | None, task_id: str, expression: str, **kwargs: Any) -> Task:
-        values = {"expression": expression, **kwargs}
-        return self._add(scope, {"task_id": task_id, "operator_type": "task", "function": MAP, "kwargs": values})
+    def _call(self, scope: str | None, task_id: str, function: str, **kwargs: Any) -> Task:
+        task = {"task_id": task_id, "operator_type": "task", "function": function, "kwargs": kwargs}
+        return self._add(scope, task)
 
     def _add(self, scope: str | None, task: Task) -> Task:
         self._scopes.setdefault(scope, []).append(task)

@@ -24,22 +24,40 @@ _INCOMING: Final = "output"
 
 @tool("tools.transform.map")
 def map_value(expression: str, output: Any = None, context: Mapping[str, Any] | None = None) -> Any:
-    """The value of ``expression``."""
-    return parse_cel(expression, NAMES).value(_bound(output, context))
+    """The value of ``expression``. CEL's mappings have no order; the result's have that of their keys."""
+    return _in_order(parse_cel(expression, NAMES).value(_bound(output, context)))
+
+
+@tool("tools.transform.value")
+def same_value(value: Any = None) -> Any:
+    """The value itself, under a name of its own."""
+    return value
+
+
+@tool("tools.transform.round")
+def round_input(number: int, first: Any = None, again: Any = None) -> Any:
+    """What the ``number``-th round of a loop (from 1) begins with: ``first``, or what the last round gave."""
+    return first if number == 1 else again
 
 
 @tool("tools.transform.filter")
 def filter_items(
     condition: str, items: str = _INCOMING, output: Any = None, context: Mapping[str, Any] | None = None
-) -> Any:
+) -> list[Any]:
     """Those of the list ``items`` (an expression) for which ``condition`` holds; it sees each one as ``item``."""
     bound = _bound(output, context)
     values = parse_cel(items, NAMES).value(bound) if items != _INCOMING else output
     if not isinstance(values, list):
         raise TaskError(f"tools.transform.filter needs a list, but {items} is {_kind(values)}.")
     parse_cel(condition, ITEM_NAMES)  # by itself first: it must be a whole expression, and errors show it as written
-    mentioned = parse_cel(f"{_ITEMS}.filter(item, (\n{condition}\n))", (_ITEMS, *NAMES))
-    return mentioned.value({_ITEMS: values} | {name: bound[name] for name in NAMES if name in mentioned.names})
+    # One evaluation for all, because each one converts every value that it is given. Only the verdicts come out of
+    # CEL: the items are still those that went in.
+    every = parse_cel(f"{_ITEMS}.map(item, (\n{condition}\n))", (_ITEMS, *NAMES))
+    verdicts = every.value({_ITEMS: values} | {name: bound[name] for name in NAMES if name in every.names})
+    for index, verdict in enumerate(verdicts):
+        if not isinstance(verdict, bool):
+            raise TaskError(f"tools.transform.filter: {condition} is {_kind(verdict)} for item {index}, not a boolean.")
+    return [value for value, verdict in zip(values, verdicts, strict=True) if verdict]
 
 
 @tool("tools.transform.aggregate")
@@ -71,6 +89,12 @@ def aggregate_items(
 def _bound(output: Any, context: Mapping[str, Any] | None) -> dict[str, Any]:
     named = dict(context or {})
     return {"output": output, "context": named, "ctx": named}
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _in_order(value[key]) for key in sorted(value, key=str)}
+    return [_in_order(one) for one in value] if isinstance(value, list) else value
 
 
 def _at(value: Any, path: str, index: int) -> Any:

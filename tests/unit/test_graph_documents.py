@@ -296,4 +296,4 @@ def test_ids_that_the_conversion_makes_give_way_to_those_of_the_document() -> No
     nodes = [calc("b"), calc("b-input"), loop_node()]
     tasks = converted(nodes, "b-input b", "b l")
     assert body_of(tasks["l"]) == ["b-input-", "b"]
-    assert tasks["l"]["loop_body"][0]["kwargs"]["context"]["first"] == "{{b-input}}"
+    assert tasks["l"]["loop_body"][0]["kwargs"]["first"] == "{{b-input}}"

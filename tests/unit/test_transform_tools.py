@@ -8,14 +8,14 @@ import pytest
 
 from highway_core.errors import ExpressionError, TaskError
 from highway_core.tools.registry import ToolRegistry
-from highway_core.tools.transform import OPERATIONS, aggregate_items, filter_items, map_value
+from highway_core.tools.transform import OPERATIONS, aggregate_items, filter_items, map_value, round_input, same_value
 
 pytest.importorskip("cel")
 
 ROWS = [{"n": 1, "order": {"price": 2.5}}, {"n": 4, "order": {"price": 1.5}}]
 
 
-@pytest.mark.parametrize("name", ["map", "filter", "aggregate"])
+@pytest.mark.parametrize("name", ["map", "filter", "aggregate", "value", "round"])
 def test_the_registry_finds_them_by_name(name: str) -> None:
     assert callable(ToolRegistry().get_function(f"tools.transform.{name}"))
 
@@ -69,8 +69,26 @@ def test_a_filter_condition_cannot_close_the_filter() -> None:
 
 
 def test_a_filter_condition_that_is_no_condition_fails() -> None:
-    with pytest.raises(ExpressionError, match="cel"):
-        filter_items("item", output=[1])
+    with pytest.raises(TaskError, match="item is 7 for item 1, not a boolean"):
+        filter_items("item", output=[True, 7])
+
+
+def test_filter_gives_the_items_themselves() -> None:
+    rows = [{"z": 2**80, "a": 1}, {"z": 1, "a": 2}]
+    (kept,) = filter_items("item.a == 1", output=rows)
+    assert kept is rows[0]
+
+
+def test_map_gives_the_same_text_every_time() -> None:
+    assert list(map_value("{'b': 1, 'a': {'d': 1, 'c': [{'f': 1, 'e': 2}]}}")) == ["a", "b"]
+    assert str(map_value("{'d': 1, 'c': [{'f': 1, 'e': 2}]}")) == "{'c': [{'e': 2, 'f': 1}], 'd': 1}"
+
+
+def test_a_round_begins_with_what_the_last_one_gave() -> None:
+    assert round_input(1, first="a") == "a"
+    assert round_input(2, first="a", again="b") == "b"
+    assert round_input(3, first="a", again=None) is None
+    assert same_value([1]) == [1]
 
 
 def test_a_filter_over_many_items_converts_them_once() -> None:
