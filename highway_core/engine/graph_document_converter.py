@@ -44,7 +44,9 @@ def convert(data: Mapping[str, Any], report: Report) -> dict[str, Any]:
     shape = find_shape(nodes) if nodes else None
     works = {node_id: work_of(node) for node_id, node in nodes.items()}
     if shape is not None and not report.problems:
-        document["tasks"] = Wiring(nodes, shape, works, frozenset(document.get("variables") or ())).tasks()
+        variables = document.get("variables")
+        names = frozenset(variables if isinstance(variables, Mapping) else ())  # anything else is refused later
+        document["tasks"] = Wiring(nodes, shape, works, names).tasks()
     return document
 
 

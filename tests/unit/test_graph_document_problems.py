@@ -201,6 +201,13 @@ def test_a_frame_that_is_wrong(document: dict[str, Any], message: str) -> None:
     assert any(str(problem).startswith(message) for problem in report.problems), report.problems
 
 
+@pytest.mark.parametrize("variables", [5, [{}], "x"])
+def test_variables_that_are_no_mapping_are_refused_as_in_any_document(variables: Any) -> None:
+    document = {"name": "x", "nodes": [calc("a", expression="size(ctx)")], "variables": variables}
+    with pytest.raises(DocumentError, match="variables: must be"):
+        compile_document(Source(document, "flow.json"))
+
+
 def test_a_key_that_nothing_reads_is_a_warning() -> None:
     report = Report()
     node = {**calc("a"), "colour": "red"}
