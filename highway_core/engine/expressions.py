@@ -71,13 +71,13 @@ def eval_condition(text: str) -> bool:
     """The lenient form of the existing library, for text without references: whatever cannot be evaluated is False."""
     try:
         condition = parse_condition(text)
-        return not condition.references and condition.is_true(_NoData())
+        return not condition.references and condition.is_true(NoData())
     except ExpressionError:
         return False
 
 
-class _NoData:
-    """A lookup that has nothing."""
+class NoData:
+    """A lookup that has nothing, for expressions without references."""
 
     def find(self, reference: Reference) -> Any:  # noqa: ARG002 - there is nothing to find
         return MISSING

@@ -16,6 +16,7 @@ from highway_core.engine.flatten import ScopeSource, gather_scope
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.graph_builder import ScopeCompiler
 from highway_core.engine.graph_documents import from_graph_document, is_graph_document
+from highway_core.engine.lint import warn_about_dead_tasks
 from highway_core.engine.models import WorkflowModel
 from highway_core.engine.operator_parser import parse_workflow
 from highway_core.engine.python_source import as_data, is_workflow, load_python
@@ -112,6 +113,7 @@ def compile_document(
     text = _canonical(data, report)
     report.raise_any()
     assert graph is not None  # noqa: S101 - without problems there is one
+    warn_about_dead_tasks(graph, scope, report)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return CompiledWorkflow(model, graph, text, digest, source.name), report.warnings
 
