@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -137,16 +138,16 @@ def test_what_the_tool_raises_beyond_exceptions_ends_its_process_and_not_ours() 
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("os exit", "Tool 'child.die' ended its process with exit code 3 instead of returning."),
-        ("kill", "Tool 'child.die' was killed by signal 9 (out of memory?)."),
-        ("segfault", "Tool 'child.die' was killed by signal 11 (Segmentation fault)."),
-        ("close", "Tool 'child.die' ended its process with exit code 1 instead of returning."),
+        ("os exit", r"ended its process with exit code 3 instead of returning\."),
+        ("kill", r"was killed by signal 9 \(out of memory\?\)\."),
+        ("segfault", r"was killed by signal 11 \(Segmentation fault\)\."),
+        ("close", r"ended its process with exit code \d+ instead of returning\."),
     ],
 )
 def test_a_tool_that_takes_its_process_down_fails_with_the_cause(how: str, said: str) -> None:
     error = error_of("child.die", how)
     assert isinstance(error, TaskError)
-    assert str(error) == said
+    assert re.fullmatch(rf"Tool 'child\.die' {said}", str(error))
 
 
 def test_a_timeout_kills_the_tool_and_all_that_it_started(word: str) -> None:

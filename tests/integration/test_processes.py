@@ -208,7 +208,8 @@ def start_engine() -> Iterator[EngineStarter]:
     engines: list[subprocess.Popen[bytes]] = []
 
     def start(*scripts: str, program: str = ENGINE) -> subprocess.Popen[bytes]:
-        engines.append(subprocess.Popen([sys.executable, "-c", program, *scripts], cwd=ROOT))
+        command = [sys.executable, "-c", program, *scripts]
+        engines.append(subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL))
         return engines[-1]
 
     yield start
@@ -238,6 +239,17 @@ def test_kill_minus_nine_of_the_engine_leaves_no_child(word: str, start_engine: 
     engine.wait()
     assert eventually(lambda: running_with(word) == [])
     assert eventually(lambda: guardians_of(engine.pid) == [])
+
+
+def test_ctrl_c_in_the_engine_kills_the_child_at_once(word: str, start_engine: EngineStarter) -> None:
+    program = (
+        "import sys\nfrom highway_core.utils.processes import run_process\nrun_process(sys.argv[1:], max_output=9)"
+    )
+    engine = start_engine("sh", "-c", f"trap '' INT TERM; sleep {word}; :", program=program)
+    assert eventually(lambda: running_with(f"sleep\0{word}"))
+    engine.send_signal(2)
+    assert engine.wait(10) == -2
+    assert eventually(lambda: running_with(word) == [])
 
 
 def test_an_engine_that_ends_by_itself_leaves_no_guardian(start_engine: EngineStarter) -> None:

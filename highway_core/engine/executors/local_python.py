@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import CoroutineType
 from typing import Any
 
@@ -74,7 +75,8 @@ def _awaited(coroutine: CoroutineType[Any, Any, Any], stop: StopScope) -> Any:
         task = asyncio.ensure_future(coroutine)
 
         def cancel() -> None:
-            loop.call_soon_threadsafe(task.cancel)
+            with contextlib.suppress(RuntimeError):  # it has just ended by itself
+                loop.call_soon_threadsafe(task.cancel)
 
         with stop.on_stop(cancel):
             return await task
