@@ -212,6 +212,7 @@ class LocalRun:
                     self.queue(target)
                 case Verdict.SKIP:
                     target.error = _why_skipped(source, edge)
+                    target.scope.forget(target.node)
                     self._settle(target, TaskStatus.SKIPPED)
                     ended.append(target)
                 case Verdict.FAIL_UPSTREAM:

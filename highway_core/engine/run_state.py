@@ -188,6 +188,17 @@ class Scope:
         scope.loops = (*outer.loops, frame)
         return scope
 
+    def forget(self, node: Node) -> None:
+        """A task is skipped: what it left in an earlier iteration of a ``while`` is its result no longer."""
+        own = self.outputs.maps[0] if isinstance(self.outputs, ChainMap) else self.outputs
+        if node.task_id not in own:
+            return
+        value = own.pop(node.task_id)
+        key = node.task.result_key
+        results = self.results.maps[0] if isinstance(self.results, ChainMap) else self.results
+        if key is not None and results.get(key) is value:  # another arm may have set the same key since
+            del results[key]
+
     def all_open(self) -> Iterator[Instance]:
         """Every open instance of this scope and of the scopes inside it."""
         for instance in self.instances:
