@@ -57,10 +57,12 @@ class Problem:
 
 
 class DocumentError(HighwayError):
-    """A document that must not start. ``problems`` holds every one of them, in document order."""
+    """A document that must not start. ``problems`` holds every one of them, in document order; ``warnings`` what its
+    author may not have meant."""
 
-    def __init__(self, problems: Sequence[Problem], source: str = "") -> None:
+    def __init__(self, problems: Sequence[Problem], source: str = "", warnings: Sequence[Problem] = ()) -> None:
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
         self.source = source
         super().__init__(self._text())
 

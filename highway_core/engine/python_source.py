@@ -20,6 +20,11 @@ from highway_core.errors import DocumentError, Problem
 
 def load_python(path: Path, name: str | None = None) -> dict[str, Any]:
     """The document that the file builds, as plain data; DocumentError says why it builds none."""
+    return as_data(build_workflow(path, name), str(path))
+
+
+def build_workflow(path: Path, name: str | None = None) -> Any:
+    """The ``highway_dsl.Workflow`` that the file builds; DocumentError if it names no one object for it."""
     module = _import(path)
     found = _candidates(module)
     if name is not None:
@@ -28,7 +33,15 @@ def load_python(path: Path, name: str | None = None) -> dict[str, Any]:
         chosen = vars(module)[name]
     else:
         chosen = _only_one(path, found)
-    return as_data(chosen() if _is_plain_function(chosen) else chosen, str(path))
+    return _called(chosen, path) if _is_plain_function(chosen) else chosen
+
+
+def _called(function: Callable[[], Any], path: Path) -> Any:
+    try:
+        return function()
+    except (Exception, SystemExit) as error:
+        what = f"{function.__name__}() could not build the workflow"
+        raise _error(path, f"{what}: {type(error).__name__}: {error}") from error
 
 
 def as_data(workflow: Any, source: str) -> dict[str, Any]:

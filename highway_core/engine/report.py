@@ -34,4 +34,4 @@ class Report:
         """DocumentError with all problems, if there are any."""
         if self.problems:
             unique = list(dict.fromkeys(self.problems))
-            raise DocumentError(unique, self._source)
+            raise DocumentError(unique, self._source, self.warnings)

@@ -154,6 +154,11 @@ class WebhookStore(Sessions):
     def get_webhooks_by_status(self, status_list: Sequence[str]) -> list[dict[str, Any]]:
         return self._rows(statements.by_status([str(status) for status in status_list]))
 
+    def count_webhooks(self) -> dict[str, int]:
+        """How many webhooks have which status; those that none has are left out."""
+        with self.session_scope() as session:
+            return {row.status: row[1] for row in session.execute(statements.count_by_status())}
+
     def cleanup_completed_webhooks(self, days_old: int = 30) -> int:
         """Delete what was sent longer ago than that; how many there were."""
         with self.session_scope(immediate=True) as session:

@@ -173,7 +173,7 @@ def _wait(stop: StopScope, seconds: float) -> None:
         stop.check()
 
 
-class _Pace:
+class HostPace:
     """When requests went to which host, in this process. Thread-safe."""
 
     def __init__(self) -> None:
@@ -193,4 +193,4 @@ class _Pace:
             return 0.0
 
 
-_PACE = _Pace()
+_PACE = HostPace()

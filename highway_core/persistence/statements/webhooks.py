@@ -29,6 +29,10 @@ def by_status(statuses: Sequence[str]) -> Select[Webhook]:
     return select(Webhook).where(Webhook.status.in_(statuses)).order_by(Webhook.id)
 
 
+def count_by_status() -> Select[str, int]:
+    return select(Webhook.status, func.count(Webhook.id)).group_by(Webhook.status)
+
+
 def ready(now: datetime, limit: int) -> Select[Webhook]:
     """What may be sent, oldest first; also what a runner that died was sending."""
     return select(Webhook).where(_ready(now)).order_by(Webhook.id).limit(limit)

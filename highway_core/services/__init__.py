@@ -1,0 +1,1 @@
+"""Programs that go on until they are stopped."""
