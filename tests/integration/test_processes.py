@@ -98,8 +98,10 @@ def test_a_timeout_kills_the_grandchildren_too(word: str) -> None:
         "(setsid sleep {0} &) ; sleep {0}",
         "set -m; sleep {0} & sleep {0}",
         "kill -STOP $$; sleep {0}",
+        "setsid sh -c \"trap '' TERM; sleep {0}; :\" & wait",
+        "set -m; (env -i sleep {0} &); sleep {0}",
     ],
-    ids=["ignores SIGTERM", "new session", "daemon", "job control", "stopped"],
+    ids=["ignores SIGTERM", "new session", "daemon", "job control", "stopped", "deaf daughter", "no environment"],
 )
 def test_a_timeout_kills_those_who_try_to_get_away(script: str, word: str) -> None:
     with pytest.raises(TaskTimeoutError):
@@ -135,6 +137,13 @@ def test_a_scope_that_is_already_stopped_starts_nothing(tmp_path: Path) -> None:
 def test_endless_output_is_cut_and_the_error_names_the_setting() -> None:
     with pytest.raises(OutputLimitError, match=r"printed more than 100,000 bytes.*HIGHWAY_MAX_OUTPUT_BYTES"):
         run_process(["yes"], max_output=100_000)
+
+
+def test_who_prints_too_much_may_clean_up_all_the_same(tmp_path: Path) -> None:
+    script = f"trap 'sleep 0.1; echo bye > {tmp_path}/note; exit 0' TERM; while :; do echo more; done"
+    with pytest.raises(OutputLimitError):
+        run_process(["sh", "-c", script], max_output=100)
+    assert (tmp_path / "note").read_text() == "bye\n"
 
 
 def test_output_up_to_the_limit_is_no_error() -> None:
