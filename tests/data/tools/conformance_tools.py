@@ -2,7 +2,8 @@
 
 import threading
 import time
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 from highway_core.errors import PermanentTaskError
 from highway_core.tools.context import ToolContext
@@ -132,3 +133,40 @@ def scribble(values):
     """Changes its argument in place, as careless tools do."""
     values.append("scribbled")
     return len(values)
+
+
+@tool("test.waited")
+def waited(context: ToolContext, failures, since, least):
+    """Fails in the first ``failures`` attempts; then whether ``least`` seconds have passed since a moment."""
+    if context.attempt <= failures:
+        raise RuntimeError(f"attempt {context.attempt} fails")
+    return (datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds() >= least
+
+
+@tool("test.slow_once", stoppable=True)
+def slow_once(context: ToolContext, seconds):
+    """Takes its time in the first attempt only."""
+    if context.attempt == 1:
+        context.stop.wait(seconds)
+        context.stop.check()
+    return context.attempt
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value that JSON does not know."""
+
+    x: int
+    y: int
+
+
+@tool("test.encodable")
+def encodable():
+    """Returns what JSON does not know and pydantic can encode."""
+    return {"point": Point(1, 2), "raw": b"hi", "pair": (1, 2), "day": date(2030, 1, 2)}
+
+
+@tool("test.nan")
+def not_a_number():
+    """Returns a float that JSON does not have."""
+    return {"rows": [1.0, float("nan")]}
