@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -56,8 +55,6 @@ class Location:
         if password:
             answer = answer.replace(unquote(password), "***").replace(password, "***")
         text = answer.lower()
-        if isinstance(error, sqlite3.IntegrityError) and "foreign key" in text:
-            return StorageError(f"{self.label} could not {doing}: it holds no such run.")
         way_out = next((f" ({hint})" for sign, hint in _WAYS_OUT.items() if sign in text), "")
         return StorageError(f"{self.label} could not {doing}: {answer or type(error).__name__}{way_out}")
 
@@ -69,12 +66,20 @@ def locate(db_path: str | Path | None = None, engine_url: str | None = None) -> 
     url = normalise_database_url(engine_url or current_settings().database_url)
     scheme, _, rest = url.partition("://")
     if scheme != "sqlite":
-        return Location(url, "postgresql")
+        return _postgresql(url)
     if rest and not rest.startswith("/"):
         raise ConfigError(f"A SQLite URL has three slashes before the path, as in sqlite:///{rest}: {url!r}")
     if "?" in rest:
         raise ConfigError(f"Options after '?' are not supported in a SQLite URL: {url!r}")
     return _sqlite(rest[1:])
+
+
+def _postgresql(url: str) -> Location:
+    try:
+        urlsplit(url).port  # noqa: B018  reading it checks it
+    except ValueError as error:
+        raise ConfigError(f"The port in the database URL cannot be used: {error}.") from error
+    return Location(url, "postgresql")
 
 
 def _sqlite(name: str) -> Location:

@@ -49,15 +49,15 @@ class RunFolder:
         """The run as it stands. FileNotFoundError if there is none."""
         # The journal is read first: it may be replaced by the snapshot at any moment, but not the other way round.
         journal = self._read(JOURNAL)
+        snapshot = list(self._entries(SNAPSHOT, self._read(SNAPSHOT)))
+        through = snapshot[-1][0] if snapshot else 0
+        newer = [line for line in self._entries(JOURNAL, journal) if line[0] > through]
         image: RunImage | None = None
-        through = 0
-        for file, content in ((SNAPSHOT, self._read(SNAPSHOT)), (JOURNAL, journal)):
-            for number, entry in self._entries(file, content):
-                if isinstance(entry, RunRecord):
-                    image = image or RunImage(entry)
-                elif image is not None and number > through:
-                    _apply(image, entry)
-                through = max(through, number)
+        for _, entry in snapshot + newer:
+            if isinstance(entry, RunRecord):
+                image = RunImage(entry)
+            elif image is not None:
+                _apply(image, entry)
         if image is None:
             raise FileNotFoundError(f"no run in {self._path}")
         return image

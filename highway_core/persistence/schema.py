@@ -5,6 +5,7 @@ Safe when several processes start at once: one works, the others wait for it and
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 
 from sqlalchemy import Connection, Engine, text
@@ -15,6 +16,8 @@ from highway_core.persistence.engines import IMMEDIATE, engine_over
 from highway_core.persistence.location import Location, locate
 from highway_core.persistence.models import Base
 from highway_core.persistence.schema_version import HEAD, KNOWN, SELECT_VERSION
+
+_log = logging.getLogger(__name__)
 
 _ADVISORY_LOCK = 0x6869676877617900
 """PostgreSQL's lock number of schema changes: "highway" in ASCII."""
@@ -52,6 +55,7 @@ def _bring_up(connection: Connection, location: Location) -> None:
     if versions == [HEAD]:
         return
     if not versions and not _ours(connection):
+        _log.info("making the tables of %s", location.label)
         _create(connection, stamped=versions is not None)
         return
     if versions and not KNOWN.issuperset(versions):
@@ -67,6 +71,7 @@ def _bring_up(connection: Connection, location: Location) -> None:
     # Alembic takes 100 ms to import and is needed once in the life of a schema.
     from highway_core.persistence.migrations.upgrade import upgrade_to_head  # noqa: PLC0415
 
+    _log.info("upgrading %s from %s", location.label, versions or "the original library")
     upgrade_to_head(connection)
 
 

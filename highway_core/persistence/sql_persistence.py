@@ -66,9 +66,14 @@ class SQLPersistenceManager:
         batch = self._batch(changes)
         if not batch:
             return
-        touched = self._connection.write(f"save run '{changes.run_id}'", batch)
+        try:
+            touched = self._connection.write(f"save run '{changes.run_id}'", batch)
+        except StorageError as error:
+            if "foreign key constraint" in str(error).lower():
+                raise _never_created(changes.run_id) from error
+            raise
         if touched == 0 and (changes.run is not None or changes.variables is not None):
-            raise StorageError(f"Run '{changes.run_id}' cannot be saved: it was never created.")
+            raise _never_created(changes.run_id)
 
     def find_idempotent(self, key: str) -> str | None:
         sql = self._connection.statements
@@ -127,6 +132,10 @@ def _connect(location: Location) -> StoreConnection:
     from highway_core.persistence.postgres_connection import PostgresConnection  # noqa: PLC0415
 
     return PostgresConnection(location)
+
+
+def _never_created(run_id: str) -> StorageError:
+    return StorageError(f"Run '{run_id}' cannot be saved: it was never created.")
 
 
 def _last_of_each(tasks: Sequence[TaskRecord]) -> Collection[TaskRecord]:

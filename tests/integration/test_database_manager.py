@@ -115,6 +115,7 @@ def test_a_database_in_memory_belongs_to_its_manager() -> None:
         ("sqlite:///runs.db?mode=ro", "not supported"),
         ("mysql://h/d", "mysql"),
         ("runs.db", "needs a scheme"),
+        ("postgresql://me@host:port/runs", "port"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused(url: str, message: str) -> None:
@@ -167,7 +168,7 @@ def test_rows_can_be_read_after_their_session(database: DatabaseManager) -> None
     assert (row.args, row.kwargs, row.dependencies_list, row.command) == ([1], {}, ["ask"], None)
 
 
-def test_readers_and_a_writer_work_at_the_same_time(database: DatabaseManager) -> None:
+def test_many_threads_read_and_write_at_the_same_time(database: DatabaseManager) -> None:
     database.create_durable_workflow("r", "hello", None, {}, TASKS)
     errors: list[BaseException] = []
 
@@ -176,16 +177,18 @@ def test_readers_and_a_writer_work_at_the_same_time(database: DatabaseManager) -
             for step in range(15):
                 database.store_result("r", "pay", f"{number}", step)
                 assert len(database.get_tasks_by_workflow("r")) == 2
+                database.create_durable_workflow(f"r{number}.{step}", "hello", None, {}, TASKS)
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
     assert errors == []
+    assert len(database.get_workflows_by_status("PENDING")) == 91
 
 
 def test_health_says_whether_the_database_answers(tmp_path: Path) -> None:

@@ -11,15 +11,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from highway_core.errors import StorageError
+from highway_core.errors import RunConflictError, StorageError
 from highway_core.lifecycle import RunStatus, TaskStatus
 from highway_core.persistence.file_storage import FilePersistenceManager
 from highway_core.persistence.manager import PersistenceManager, RunChanges, RunUpdate
+from highway_core.persistence.run_folder import RunFolder
+from highway_core.persistence.run_image import RunImage
 from highway_core.persistence.sql_persistence import SQLPersistenceManager
-from tests.stored_runs import NOW, Store, make_store, new_run, reopened, task
+from tests.stored_runs import NOW, Store, attempt, make_store, new_run, reopened, task
 
 
 def started(manager: PersistenceManager, run_id: str = "run") -> str:
@@ -151,17 +154,26 @@ def test_a_connection_that_the_server_ends_is_made_again(postgres_url: str) -> N
     manager.close()
 
 
-def test_a_row_that_postgresql_refuses_takes_its_whole_save_with_it(postgres_url: str) -> None:
+@pytest.mark.parametrize(
+    ("odd", "answer"),
+    [
+        ({"tasks": [task("b", result_json="a\0b")]}, "NUL"),
+        ({"tasks": [task("b", attempt=2**40)]}, "out of range"),
+        ({"tasks": [task("b")], "attempts": [attempt(number=2**40)]}, "out of range"),
+    ],
+)
+def test_what_postgresql_refuses_takes_its_whole_save_with_it(
+    postgres_url: str, odd: dict[str, Any], answer: str
+) -> None:
     manager = SQLPersistenceManager(engine_url=postgres_url)
     run_id = started(manager)
 
-    for odd, answer in ((task("c", result_json="a\0b"), "NUL"), (task("c", attempt=2**40), "out of range")):
-        with pytest.raises(StorageError, match=answer):
-            manager.save(RunChanges(run_id, memory={"k": "1"}, tasks=[task("b"), odd]))
+    with pytest.raises(StorageError, match=answer):
+        manager.save(RunChanges(run_id, memory={"k": "1"}, run=RunUpdate(RunStatus.FAILED), **odd))
 
     saved = manager.load_run(run_id)
     assert saved is not None
-    assert (list(saved.tasks), saved.memory) == (["a"], {})
+    assert (list(saved.tasks), saved.memory, saved.status) == (["a"], {}, RunStatus.RUNNING)
     manager.close()
 
 
@@ -224,6 +236,36 @@ def test_a_damaged_line_is_named_and_not_skipped(files: FilePersistenceManager, 
 
     with pytest.raises(StorageError, match=r"changes\.jsonl:2 is damaged.*Restore the file"):
         FilePersistenceManager(tmp_path).load_run("run")
+
+
+def test_two_that_take_a_run_over_between_reading_and_writing_do_not_both_succeed(
+    files: FilePersistenceManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = started(files)
+    outcome: list[str] = []
+
+    def rival() -> None:
+        try:
+            FilePersistenceManager(tmp_path).take_over(run_id, "host:1:1", "rival", RunStatus.RUNNING)
+            outcome.append("rival")
+        except RunConflictError as error:
+            outcome.append(str(error))
+
+    thread = threading.Thread(target=rival)
+    load = RunFolder.load
+
+    def load_and_let_the_rival_try(folder: RunFolder) -> RunImage:
+        image = load(folder)
+        if thread.ident is None:
+            thread.start()
+            thread.join(0.3)
+        return image
+
+    monkeypatch.setattr(RunFolder, "load", load_and_let_the_rival_try)
+    files.take_over(run_id, "host:1:1", "host:2:2", RunStatus.RUNNING)
+    thread.join()
+
+    assert outcome == ["Run 'run' was taken over by host:2:2 in the meantime."]
 
 
 def test_a_finished_run_is_one_file_and_can_go_on(files: FilePersistenceManager, tmp_path: Path) -> None:
