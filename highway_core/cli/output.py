@@ -44,7 +44,7 @@ class PrintLimit:
                 del self._printed[next(iter(self._printed))]
         if total > self._max_bytes:
             raise OutputLimitError(
-                f"Task '{context.task_id}' printed more than {self._max_bytes:,} bytes (HIGHWAY_MAX_OUTPUT_BYTES)."
+                f"The tool printed more than {self._max_bytes:,} bytes (HIGHWAY_MAX_OUTPUT_BYTES)."
             )
 
     def _size(self, text: str | bytes) -> int:

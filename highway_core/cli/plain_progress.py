@@ -50,6 +50,7 @@ class PlainProgress:
             self._lines += 1
             self._output.say(text)
             if self._lines == _LINES:
+                self._next_count = self._clock.monotonic() + _COUNT_EVERY
                 self._output.say("  … from here on only failures, and a count every second")
         elif line.status in TASK_FAILED:
             self._output.say(text)

@@ -7,6 +7,7 @@ import uuid
 from argparse import Namespace
 from collections.abc import Iterable
 from importlib import import_module
+from signal import Signals
 from typing import Any
 
 from highway_core.cli.given_files import check_workflow_file, read_variables
@@ -74,12 +75,10 @@ class _Run:
     def _drive(
         self, engine: LocalEngine, workflow: CompiledWorkflow, inputs: dict[str, Any], saved: SavedRun | None
     ) -> int:
-        self._say(f"Running LOCAL workflow from: {self._file} (Run ID: {self._run_id})", _RULE)
         progress = self._progress()
-        log = TaskLog(progress, keep_all=self._options.json)
+        log = TaskLog(progress, self._announce, keep_all=self._options.json)
         orchestrator = engine.orchestrator(workflow, self._run_id, inputs, log)
         with StopSignals(orchestrator.interrupt, on_terminal=self._output.is_terminal) as signals:
-            self._began = True
             with progress.showing(log):
                 try:
                     run = orchestrator.run()
@@ -89,11 +88,15 @@ class _Run:
                     run = log.run
             if saved is not None and log.was_over:
                 log.recall(saved)
-            interrupted = signals.received is not None and run.status is RunStatus.CANCELLED
-            self._report(run, log, interrupted)
-            if interrupted and signals.received is not None:
-                return exit_code(signals.received)
+            stopped_by = signals.received if run.status is RunStatus.CANCELLED else None
+            self._report(run, log, stopped_by)
+        if stopped_by is not None:
+            return exit_code(stopped_by)
         return 0 if run.status is RunStatus.COMPLETED else 1
+
+    def _announce(self) -> None:
+        self._began = True
+        self._say(f"Running LOCAL workflow from: {self._file} (Run ID: {self._run_id})", _RULE)
 
     def _progress(self) -> Progress:
         if self._options.json:
@@ -103,11 +106,11 @@ class _Run:
             return live
         return PlainProgress(self._output)
 
-    def _report(self, run: LocalRun, log: TaskLog, interrupted: bool) -> None:
+    def _report(self, run: LocalRun, log: TaskLog, stopped_by: Signals | None) -> None:
         if self._options.json:
             self._output.say(as_text(run_report(run, log)))
             return
-        self._say(_RULE, verdict(run, interrupted))
+        self._say(_RULE, verdict(run, stopped_by and stopped_by.name))
         if log.was_over:
             self._say("This run was completed before; nothing was done again.")
         self._say(*summary_lines(log, run))

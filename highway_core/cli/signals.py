@@ -24,7 +24,7 @@ class StopSignals:
     """
 
     def __init__(self, interrupt: Callable[[str], bool], *, on_terminal: bool = False) -> None:
-        self.received: int | None = None
+        self.received: signal.Signals | None = None
         """The signal that asked for the stop."""
         self._interrupt = interrupt
         self._on_terminal = on_terminal
@@ -45,8 +45,8 @@ class StopSignals:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.received is not None:
             self._leave(number)
-        self.received = number
-        if self._interrupt(signal.Signals(number).name):
+        self.received = signal.Signals(number)
+        if self._interrupt(self.received.name):
             raise KeyboardInterrupt
 
     def _leave(self, number: int) -> None:

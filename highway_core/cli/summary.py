@@ -21,12 +21,12 @@ _RESULT_WIDTH = 1_000
 _WITH_POLICY = frozenset({"task", "activity"})
 
 
-def verdict(run: LocalRun, interrupted: bool) -> str:
-    """One line."""
+def verdict(run: LocalRun, stopped_by: str | None) -> str:
+    """One line; ``stopped_by`` is the signal that ended the run."""
     if run.status is RunStatus.COMPLETED:
         return "✅ LOCAL Workflow completed successfully!"
-    if interrupted:
-        return f"❌ LOCAL Workflow interrupted: {indented(run.error or '', '   ')}"
+    if stopped_by is not None:
+        return f"❌ LOCAL Workflow interrupted by {stopped_by}."
     return f"❌ LOCAL Workflow {run.status}: {indented(run.error or 'no reason was given', '   ')}"
 
 

@@ -6,6 +6,7 @@ It is written on the deciding thread and read by the live display; a reader take
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,9 +83,12 @@ class NoProgress:
 
 
 class TaskLog(RunListener):
-    """Hears a run and keeps what reports need; ``keep_all`` keeps every ended task, however many."""
+    """Hears a run and keeps what reports need.
 
-    def __init__(self, progress: Progress, *, keep_all: bool = False) -> None:
+    ``announce`` is called when the run has been opened; ``keep_all`` keeps every ended task, however many.
+    """
+
+    def __init__(self, progress: Progress, announce: Callable[[], None], *, keep_all: bool = False) -> None:
         self.run: LocalRun | None = None
         self.counts: Counter[TaskStatus] = Counter()
         """Ended tasks of the run itself, by status."""
@@ -93,11 +97,10 @@ class TaskLog(RunListener):
         """In the order in which they ended; the first ones, if there are many."""
         self.unsuccessful: list[TaskLine] = []
         """Those of ``ended``, and of child runs, that did not do their work; the first ones."""
-        self.taken_up = False
-        """True if the run was begun by another process."""
         self.was_over = False
         """True if there was nothing left to do."""
         self._progress = progress
+        self._announce = announce
         self._keep_all = keep_all
         self.began = utc_now()
 
@@ -114,7 +117,7 @@ class TaskLog(RunListener):
     def run_started(self, run: LocalRun) -> None:
         self.run = run
         self.was_over = run.status is RunStatus.COMPLETED
-        self.taken_up = run.started_at < self.began
+        self._announce()
 
     def task_changed(self, run: LocalRun, instance: Instance) -> None:
         key = (run.run_id, instance.path)
