@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from highway_core.persistence.file_storage import FilePersistenceManager
 from highway_core.persistence.in_memory import InMemoryPersistenceManager
+from highway_core.persistence.manager import PersistenceManager
 from highway_core.persistence.sql_persistence import SQLPersistenceManager
 from tests.conformance.local_mode import LocalMode
 from tests.conformance.observed import Case
@@ -20,7 +21,7 @@ STORES = ("local-memory", "local-sqlite", "local-files")
 @pytest.fixture(scope="module", params=STORES)
 def mode(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMode]:
     folder: Path = tmp_path_factory.mktemp("stores")
-    stores = {
+    stores: dict[str, Callable[[], PersistenceManager]] = {
         "local-memory": InMemoryPersistenceManager,
         "local-sqlite": lambda: SQLPersistenceManager(db_path=str(folder / "runs.sqlite3")),
         "local-files": lambda: FilePersistenceManager(folder / "runs"),
