@@ -110,7 +110,6 @@ class _Child:
         self._mark = os.urandom(8).hex()
         self._deadline = None if command.timeout is None else time.monotonic() + command.timeout
         self._stop: StopScope | None = None
-        self._selector = selectors.DefaultSelector()
         self._lock = threading.Lock()
         self._to_wake: int | None = None
         self._descriptors: list[int] = []
@@ -131,10 +130,15 @@ class _Child:
             start_new_session=True,
             bufsize=0,
         )
-        guardian.watch_group(self._process.pid, self._mark)
         self._pipes = [(self._process.stdout, self._read_stdout), (self._process.stderr, self._read_stderr)]
-        self._pidfd = _pidfd(self._process.pid)
-        self._connect()
+        self._pidfd: int | None = None
+        self._selector = selectors.DefaultSelector()
+        try:
+            guardian.watch_group(self._process.pid, self._mark)
+            self._connect()
+        except BaseException:  # Ctrl-C: nobody else knows of the child yet
+            self.close()
+            raise
 
     def _connect(self) -> None:
         for pipe, read in self._pipes:
@@ -144,6 +148,7 @@ class _Child:
         if self._process.stdin is not None:
             os.set_blocking(self._process.stdin.fileno(), False)
             self._selector.register(self._process.stdin, selectors.EVENT_WRITE, self._write)
+        self._pidfd = _pidfd(self._process.pid)
         if self._pidfd is not None:
             self._descriptors.append(self._pidfd)
             self._selector.register(self._pidfd, selectors.EVENT_READ, self._note_exit)

@@ -192,10 +192,13 @@ class _Leash:
             threading.Thread(target=kill, name="highway-container-kill", daemon=True).start()
 
     def fasten(self, kill: Callable[[], None]) -> None:
-        """``kill`` is how it is ended from now on; if that is already decided, it is not called but raised."""
+        """``kill`` is how it is ended from now on: at once, and raising, if that is already decided."""
         with self._lock:
             self._kill = kill
-        self.check()
+            decided = self._error
+        if decided is not None:
+            kill()
+            raise decided
 
     def check(self) -> None:
         if self._error is not None:
