@@ -102,6 +102,8 @@ class Simulation:
 
     def changed(self, run: LocalRun, instance: Instance) -> None:
         self.moments.setdefault(instance.path, {})[instance.status.value] = self.step
+        if not instance.is_open:
+            self._steps.ended(instance)
 
     def carry_out(self, steps: Steps, instance: Instance, ask: Ask) -> None:
         self._working.append((steps, instance, ask))

@@ -7,8 +7,10 @@ stands exactly once in :attr:`ScopeSource.tasks`, and every loop body is a :clas
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from highway_core.engine.models import (
     BaseOperatorModel,
@@ -44,16 +46,30 @@ class ScopeSource:
     """Task id → where it stands in the document."""
     templates: dict[str, Mapping[str, CompiledValue]] = field(default_factory=dict)
     """Task id → its templated fields, compiled; filled in by ``validation``."""
+    aliases: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """Task of a branch, or of a loop in one → what its document calls tasks that were renamed → their ids."""
+    written: dict[str, str] = field(default_factory=dict)
+    """Renamed task → its id in the document."""
 
+
+_NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 Entry = tuple[str, BaseOperatorModel, Place]
 
 
-def gather_scope(tasks: Iterable[Entry], report: Report) -> ScopeSource:
-    """Flatten one scope. Problems that only show here (an id taken twice) go to ``report``."""
+def gather_scope(tasks: Iterable[Entry], report: Report, aliases: Mapping[str, str] = _NO_ALIASES) -> ScopeSource:
+    """Flatten one scope. Problems that only show here (an id taken twice) go to ``report``.
+
+    ``aliases`` are names of renamed tasks around this scope.
+    """
     scope = ScopeSource()
     waiting = _without_copies(list(tasks))[::-1]
     own = {task_id: task for task_id, task, _ in waiting}
+    if aliases:
+        aliases = {name: new for name, new in aliases.items() if name not in own}
+        waiting = [(task_id, _retarget(task, aliases), place) for task_id, task, place in waiting]
+        scope.aliases.update(dict.fromkeys(own, aliases))
+    claims = _claims(waiting)
     while waiting:
         task_id, task, place = waiting.pop()
         if task_id in scope.tasks:
@@ -62,49 +78,74 @@ def gather_scope(tasks: Iterable[Entry], report: Report) -> ScopeSource:
         scope.tasks[task_id] = task
         scope.places[task_id] = place
         if isinstance(task, GATHERS):
-            waiting.extend(_open_branches(scope, task, place, own)[::-1])
+            waiting.extend(_Opening(scope, own, claims).branches_of(task, place)[::-1])
     for branches in scope.branches.values():
         _drop_loop_bodies(scope, branches)
     for task_id, task in scope.tasks.items():
         if isinstance(task, LOOPS):
             place = scope.places[task_id]
             body = ((one.task_id, one, (*place, "loop_body", n)) for n, one in enumerate(task.loop_body))
-            scope.bodies[task_id] = gather_scope(body, report)
+            known = scope.aliases.get(task_id, _NO_ALIASES)
+            scope.bodies[task_id] = gather_scope(body, report, known)
     return scope
 
 
-def _open_branches(
-    scope: ScopeSource,
-    task: ParallelOperatorModel | MultiChoiceOperatorModel,
-    place: Place,
-    own: dict[str, BaseOperatorModel],
-) -> list[Entry]:
-    """Note who belongs to which branch; return the branch tasks that the scope does not hold yet.
+def _claims(entries: Iterable[Entry]) -> Counter[str]:
+    """How many tasks of the scope, those in branches included, call themselves by each id."""
+    claims: Counter[str] = Counter()
+    waiting = [(task_id, task) for task_id, task, _ in entries]
+    while waiting:
+        task_id, task = waiting.pop()
+        claims[task_id] += 1
+        if isinstance(task, GATHERS):
+            for branch in task.branch_workflows.values():
+                inner = _without_copies([(one, model, ()) for one, model in branch.tasks.items()])
+                waiting.extend((one, model) for one, model, _ in inner)
+    return claims
 
-    ``own`` maps the ids that are taken in the scope to their tasks; a branch task that is written out in the scope as
-    well is that same task, any other that finds its id taken is renamed.
+
+@dataclass(slots=True)
+class _Opening:
+    """Takes branch tasks into the scope.
+
+    A branch task that is written out in the scope as well is that same task. Any other whose id is claimed twice is
+    called ``<operator>.<branch>.<id>``, and its own branch goes on calling it by its id.
     """
-    found: list[Entry] = []
-    members = scope.branches.setdefault(task.task_id, {})
-    for label, listed in _listed(task).items():
-        members[label] = list(listed)
-    for label, branch in task.branch_workflows.items():
-        entries = _without_copies(
-            [(one, model, (*place, "branch_workflows", label, "tasks", one)) for one, model in branch.tasks.items()]
-        )
-        written_out = set(members.get(label, ())) - {one for one, _, _ in found}
-        new_ids = {}
-        for one, model, _ in entries:
-            free = one not in own or (one in written_out and same_definition(own[one], model))
-            new_ids[one] = one if free else f"{task.task_id}.{label}.{one}"
-        renames = {one: new for one, new in new_ids.items() if one != new}
-        for one, model, here in entries:
-            new = new_ids[one]
-            if new not in own:
-                own[new] = _rename(model, new, renames)
-                found.append((new, own[new], here))
-        members[label] = list(new_ids.values())
-    return found
+
+    scope: ScopeSource
+    own: dict[str, BaseOperatorModel]
+    claims: Counter[str]
+
+    def branches_of(self, task: ParallelOperatorModel | MultiChoiceOperatorModel, place: Place) -> list[Entry]:
+        """Note who belongs to which branch; the branch tasks that the scope does not hold yet."""
+        found: list[Entry] = []
+        members = self.scope.branches.setdefault(task.task_id, {})
+        for label, listed in _listed(task).items():
+            members[label] = list(listed)
+        for label, branch in task.branch_workflows.items():
+            here = (*place, "branch_workflows", label, "tasks")
+            entries = _without_copies([(one, model, (*here, one)) for one, model in branch.tasks.items()])
+            new_ids = {one: self._id(task.task_id, label, one, model) for one, model, _ in entries}
+            outer = self.scope.aliases.get(task.task_id, _NO_ALIASES)
+            renames = {name: new for name, new in outer.items() if name not in new_ids}
+            renames |= {one: new for one, new in new_ids.items() if one != new}
+            for one, model, where in entries:
+                new = new_ids[one]
+                if renames:
+                    self.scope.aliases[new] = renames
+                if new != one:
+                    self.scope.written[new] = one
+                if new not in self.own:
+                    self.own[new] = _rename(model, new, renames)
+                    found.append((new, self.own[new], where))
+            members[label] = list(new_ids.values())
+        return found
+
+    def _id(self, operator: str, label: str, task_id: str, model: BaseOperatorModel) -> str:
+        written_out = task_id in self.own and task_id in self.scope.branches[operator].get(label, ())
+        if self.claims[task_id] == 1 or (written_out and same_definition(self.own[task_id], model)):
+            return task_id
+        return f"{operator}.{label}.{task_id}"
 
 
 def _listed(task: ParallelOperatorModel | MultiChoiceOperatorModel) -> Mapping[str, list[str]]:
@@ -159,6 +200,13 @@ def _note_bodies(loop: BaseOperatorModel, inside: dict[str, list[BaseOperatorMod
         for one in inner:
             inside.setdefault(one.task_id, []).append(one)
         waiting.extend(inner)
+
+
+def _retarget(task: BaseOperatorModel, renames: Mapping[str, str]) -> BaseOperatorModel:
+    """The task of a loop body, waiting for tasks around the loop under their new ids."""
+    if not any(name in renames for name in task.dependencies):
+        return task
+    return task.model_copy(update={"dependencies": [renames.get(name, name) for name in task.dependencies]})
 
 
 def _rename(task: BaseOperatorModel, new: str, renames: Mapping[str, str]) -> BaseOperatorModel:

@@ -9,7 +9,7 @@ Edges carry the answer of a node to those that wait for it; what an answer count
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from highway_core.engine.models import BaseOperatorModel, WorkflowModel
@@ -34,10 +34,9 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class BranchSpan:
-    """One branch of a gathering operator. Its outcome is that of its sinks."""
+    """One branch of a gathering operator."""
 
     members: tuple[int, ...]
-    sinks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,13 @@ class Node:
     children: int
     """How many members it gathers."""
     terminal: bool
-    """No successors: its failure is the scope's failure."""
+    """No successors: its result is (part of) the run's."""
+    absorbers: frozenset[int]
+    """Who takes a failure of it further by going on all the same: its successors, callbacks excepted."""
+    written: str = ""
+    """Its id in the document; another one only where two branches took the same."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Of a branch task: names that its document uses for siblings whose ids were taken twice → their ids."""
     templates: Mapping[str, CompiledValue] = field(default_factory=dict)
     body: WorkflowGraph | None = None
 
@@ -77,13 +82,38 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """The names of a scope and of the scopes around it.
+
+    In layers, because thousands of loops beside each other would each hold a copy of the thousands of names around it.
+    """
+
+    own: frozenset[str] = frozenset()
+    outer: Names | None = None
+
+    def __contains__(self, name: object) -> bool:
+        here: Names | None = self
+        while here is not None:
+            if name in here.own:
+                return True
+            here = here.outer
+        return False
+
+    def __iter__(self) -> Iterator[str]:
+        here: Names | None = self
+        while here is not None:
+            yield from here.own
+            here = here.outer
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowGraph:
     """One scope."""
 
     nodes: tuple[Node, ...]
     by_id: Mapping[str, int]
-    names: frozenset[str]
-    """Every task id and result key of this scope and the scopes around it: what may be null when it has no value."""
+    names: Names
+    """Every task id and result key that can be referred to: what may be null when it has no value."""
 
     @property
     def roots(self) -> tuple[int, ...]:

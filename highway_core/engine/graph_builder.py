@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from highway_core.engine.arms import Arms, arm_targets
 from highway_core.engine.cycles import find_cycle
 from highway_core.engine.flatten import ScopeSource
-from highway_core.engine.graph import MAX_NESTING, BranchSpan, Edge, Node, WorkflowGraph
+from highway_core.engine.graph import MAX_NESTING, BranchSpan, Edge, Names, Node, WorkflowGraph
 from highway_core.engine.models import JoinOperatorModel, TriggerRule
 from highway_core.engine.readiness import Answer, CallbackRule, Rule, Via
 from highway_core.engine.report import Report
@@ -39,13 +39,14 @@ class ScopeCompiler:
 
     source: ScopeSource
     report: Report
-    outer: frozenset[str] = frozenset()
+    outer: Names = field(default_factory=Names)
     """Ids of the scopes around this one."""
-    outer_names: frozenset[str] = frozenset()
+    outer_names: Names = field(default_factory=Names)
     """Task ids and result keys that may be referred to from here."""
     depth: int = 0
     lifted: list[str] = field(default_factory=list)
     """Dependencies on tasks around the loop; they become the loop's own."""
+    _names: Names = field(default_factory=Names)
     _bodies: dict[str, WorkflowGraph] = field(default_factory=dict)
     _waits: dict[str, list[str]] = field(default_factory=dict)
     _containers: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -56,11 +57,10 @@ class ScopeCompiler:
     def compile(self) -> WorkflowGraph | None:
         """The graph, or None if this scope has a problem that leaves none."""
         before = len(self.report.problems)
-        if self.depth > MAX_NESTING:
-            self.report.add(("tasks",), f"loops nest deeper than {MAX_NESTING}, the limit")
-            return None
         self._compile_bodies()
         self._find_containers()
+        if self._branches_nest_too_deep():
+            return None
         self._find_callbacks()
         arms = Arms(self.source.tasks, self._waits, self._containers, targets=self._find_targets())
         arms.find()
@@ -69,11 +69,11 @@ class ScopeCompiler:
         return self._graph() if len(self.report.problems) == before else None
 
     def _compile_bodies(self) -> None:
-        own = frozenset(self.source.tasks)
-        names = self.outer_names | names_of(self.source)
+        ids = Names(frozenset(self.source.tasks), self.outer)
+        self._names = Names(names_of(self.source), self.outer_names)
         extra: dict[str, list[str]] = {}
         for loop_id, body in self.source.bodies.items():
-            inner = ScopeCompiler(body, self.report, self.outer | own, names, self.depth + 1)
+            inner = ScopeCompiler(body, self.report, ids, self._names, self.depth + 1)
             graph = inner.compile()
             if graph is not None:
                 self._bodies[loop_id] = graph
@@ -131,14 +131,26 @@ class ScopeCompiler:
                         holders.setdefault(name, []).append((operator, label))
         members = {name: {holder for holder, _ in found} for name, found in holders.items()}
         for name, found in holders.items():
-            innermost = [
-                one for one in found if all(one[0] == other or other in members.get(one[0], ()) for other, _ in found)
-            ]
-            if len(innermost) != 1:
+            innermost = max(found, key=lambda one: len(members.get(one[0], ())))
+            around = members.get(innermost[0], ())
+            if all(one is innermost or one[0] in around for one in found):
+                self._containers[name] = innermost
+            else:
                 where = " and ".join(f"{operator}.{label}" for operator, label in found)
                 self._report(name, "", f"'{name}' stands in more than one branch: {where}")
-            else:
-                self._containers[name] = innermost[0]
+
+    def _branches_nest_too_deep(self) -> bool:
+        """Branches that list their tasks by id (the shape of highway-dsl 1.x) nest without the document's nesting."""
+        inside: dict[str, list[str]] = {}
+        for name, (operator, _) in self._containers.items():
+            if name in self.source.branches:
+                inside.setdefault(operator, []).append(name)
+        level = [operator for operator in self.source.branches if operator not in self._containers]
+        for _ in range(MAX_NESTING - self.depth):
+            level = [inner for operator in level for inner in inside.get(operator, ())]
+        for operator in level[:1]:
+            self._report(operator, "", f"operators nest deeper than {MAX_NESTING}, the limit")
+        return bool(level)
 
     def _find_callbacks(self) -> None:
         for task_id, task in self.source.tasks.items():
@@ -239,13 +251,13 @@ class ScopeCompiler:
         ended: list[list[Edge]] = [[] for _ in by_id]
         opened: list[list[Edge]] = [[] for _ in by_id]
         counts = [dict.fromkeys(Via, 0) for _ in by_id]
-        followed = set()
+        absorbers: list[set[int]] = [set() for _ in by_id]
         for draft in self._drafts:
             edge = Edge(by_id[draft.target], draft.via, draft.labels, draft.on)
             (opened if draft.opened else ended)[by_id[draft.source]].append(edge)
             counts[edge.target][edge.via] += 1
             if self._absorbs(draft):
-                followed.add(draft.source)
+                absorbers[by_id[draft.source]].add(edge.target)
         spans = self._spans(by_id)
         nodes = []
         for task_id, task in self.source.tasks.items():
@@ -266,12 +278,15 @@ class ScopeCompiler:
                     container=by_id[container[0]] if container else -1,
                     branches=spans.get(task_id, {}),
                     children=sum(len(span.members) for span in spans.get(task_id, {}).values()),
-                    terminal=container is None and task_id not in followed,
+                    terminal=container is None and not absorbers[index],
+                    absorbers=frozenset(absorbers[index]),
+                    written=self.source.written.get(task_id, task_id),
+                    aliases=self.source.aliases.get(task_id, {}),
                     templates=self.source.templates.get(task_id, {}),
                     body=self._bodies.get(task_id),
                 )
             )
-        return WorkflowGraph(tuple(nodes), by_id, self.outer_names | names_of(self.source))
+        return WorkflowGraph(tuple(nodes), by_id, self._names)
 
     def _absorbs(self, draft: _Draft) -> bool:
         """True if the target takes its source's outcome further; a callback, whatever it waits for, does not."""
@@ -283,18 +298,8 @@ class ScopeCompiler:
         }
         for name, (operator, label) in self._containers.items():
             members[operator][label].append(name)
-        followed: dict[str, set[tuple[str, str]]] = {}
-        for draft in self._drafts:
-            if self._absorbs(draft) and draft.target in self._containers:
-                followed.setdefault(draft.source, set()).add(self._containers[draft.target])
         return {
-            operator: {
-                label: BranchSpan(
-                    tuple(by_id[name] for name in names),
-                    tuple(by_id[name] for name in names if (operator, label) not in followed.get(name, ())),
-                )
-                for label, names in branches.items()
-            }
+            operator: {label: BranchSpan(tuple(by_id[name] for name in names)) for label, names in branches.items()}
             for operator, branches in members.items()
         }
 

@@ -22,11 +22,11 @@ from highway_core.engine.operator_parser import parse_workflow
 from highway_core.engine.python_source import as_data, is_workflow, load_python
 from highway_core.engine.report import Report
 from highway_core.engine.schedules import check_schedule
-from highway_core.engine.source_document import SourceDocument
+from highway_core.engine.source_document import MAX_BYTES, SourceDocument
 from highway_core.engine.validation import Checker, Tools
 from highway_core.engine.yaml_reader import read_json, read_yaml
-from highway_core.errors import DocumentError, Problem
-from highway_core.utils.json_values import dumps
+from highway_core.errors import DocumentError, Problem, ResultError
+from highway_core.utils.json_values import to_storable
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json", ".py"})
 
@@ -129,7 +129,7 @@ def _flatten(model: WorkflowModel, report: Report) -> ScopeSource:
 
 def _canonical(data: Mapping[str, Any], report: Report) -> str:
     try:
-        return dumps(data)
-    except (ValueError, TypeError, RecursionError) as error:
-        report.add((), f"the document holds a value that JSON cannot: {error}")
+        return to_storable(data, max_bytes=MAX_BYTES, name="document")[1]
+    except ResultError as error:
+        report.add((), f"the document cannot be stored: {error}")
         return ""

@@ -15,11 +15,12 @@ from typing import Any, Protocol
 from highway_core.engine.decisions import Branch, ChildRun, Terminate
 from highway_core.engine.graph import CompiledWorkflow, Edge
 from highway_core.engine.readiness import Answer, Verdict, Via, decide_ready
-from highway_core.engine.run_outcome import branch_outcome, culprit, failed_terminals, members_of, result_of
+from highway_core.engine.run_outcome import branch_outcome, culprit, members_of, result_of, standing_failures
 from highway_core.engine.run_state import Instance, Scope, ScopeValues, TrackedMemory
 from highway_core.engine.sub_workflow_runner import SubWorkflowRunner
 from highway_core.lifecycle import (
     RUN_FINAL,
+    RunMode,
     RunStatus,
     TaskStatus,
     check_run_move,
@@ -93,7 +94,7 @@ class LocalRun:
             "id": run_id,
             "name": compiled.model.name,
             "started_at": started_at.isoformat(),
-            "mode": compiled.model.mode.value,
+            "mode": RunMode.LOCAL.value,
         }
         self.scopes = SubWorkflowRunner(self)
         self.root = Scope(compiled.graph, started_at, ScopeValues(self.variables, {}, self.memory))
@@ -151,6 +152,7 @@ class LocalRun:
         """An attempt begins. Whether that is stored depends on where it is carried out."""
         check_task_move(instance.path, instance.status, TaskStatus.RUNNING)
         instance.status = TaskStatus.RUNNING
+        instance.blame = None
 
     def complete(self, instance: Instance, value: Any, text: str) -> None:
         """The task is completed: its result is seen from now on."""
@@ -203,6 +205,8 @@ class LocalRun:
             answer = _answer(source, edge)
             if edge.on is not None and answer is Answer.SUCCEEDED and target.cause is None:
                 target.cause = source
+            if answer is Answer.FAILED and target.blame is None:
+                target.blame = source
             arrivals = target.arrivals
             arrivals.count(edge.via, answer)
             match decide_ready(target.node.rule, arrivals):
@@ -212,12 +216,13 @@ class LocalRun:
                     self.queue(target)
                 case Verdict.SKIP:
                     target.error = _why_skipped(source, edge)
-                    target.scope.forget(target.node)
+                    if target.scope.forget(target.node):
+                        target.result_text = "null"
                     self._settle(target, TaskStatus.SKIPPED)
                     ended.append(target)
                 case Verdict.FAIL_UPSTREAM:
-                    target.error = f"Not started: '{source.path}' {_ended(source)}"
-                    target.blame = source
+                    blamed = target.blame or source
+                    target.error = f"Not started: '{blamed.path}' {_ended(blamed)}"
                     self._settle(target, TaskStatus.UPSTREAM_FAILED)
                     ended.append(target)
 
@@ -286,7 +291,7 @@ class LocalRun:
         self._host.over(self)
 
     def _finish(self) -> None:
-        failed = failed_terminals(self.root)
+        failed = standing_failures(self.root)
         if not failed:
             self.result = result_of(self.root)
             self._set_status(RunStatus.COMPLETED)

@@ -109,8 +109,7 @@ def _parse_inner(raw: dict[str, Any], place: Place, report: Report) -> dict[str,
     inner: dict[str, Any] = {}
     if sum(step in _CONTAINERS for step in place) >= MAX_NESTING and raw.keys() & _CONTAINERS:
         report.add(place, f"operators nest deeper than {MAX_NESTING}, the limit")
-        for name in _CONTAINERS:
-            raw.pop(name, None)
+        raw.update({name: type(raw[name])() for name in raw.keys() & _CONTAINERS})
         return inner
     body = raw.get("loop_body", [] if raw["operator_type"] in _LOOPS else None)
     if isinstance(body, list):

@@ -261,7 +261,10 @@ class Orchestrator:
         self._ready.append((run, instance))
 
     def changed(self, run: LocalRun, instance: Instance) -> None:
-        self._runs[run.run_id].recorder.changed(instance)
+        driven = self._runs[run.run_id]
+        driven.recorder.changed(instance)
+        if not instance.is_open:
+            driven.steps.ended(instance)
         self._listener.task_changed(run, instance)
 
     def carry_out(self, steps: Steps, instance: Instance, ask: Ask) -> None:

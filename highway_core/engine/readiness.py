@@ -4,8 +4,9 @@ A node has up to four kinds of predecessors, counted apart in :class:`Arrivals`:
 
 * *main* ones, which its trigger rule (or join mode) weighs;
 * *order* ones, which only have to be done before it (a join's plain dependencies, a callback's own dependencies);
-* *heads*: operators of which it is the first task of an arm or branch. One that takes the arm is enough, so two
-  conditions may lead to the same task; if none takes it, the task is skipped whatever its rule says;
+* *heads*: conditions of which it is the first task of an arm. Two conditions may lead to the same task: taking the arm
+  is success, not taking it is a skip, and the rule weighs them; if none takes it, the task is skipped whatever the
+  rule says;
 * *members*: operators whose arm or branch it belongs to further down. Each of them must have taken that arm.
 
 Both modes call :func:`decide_ready` with the same counts: LOCAL keeps them in memory, DURABLE in columns of the task
@@ -123,7 +124,7 @@ class Arrivals:
 
 def decide_ready(rule: Rule, arrivals: Arrivals) -> Verdict:
     """What follows from ``arrivals`` under ``rule``. Pure; anything but WAIT is final."""
-    gate = _gate(arrivals)
+    gate = _gate(rule, arrivals)
     if gate is not Verdict.RUN:
         return gate
     verdict = _RULES[rule](arrivals)
@@ -132,9 +133,10 @@ def decide_ready(rule: Rule, arrivals: Arrivals) -> Verdict:
     return verdict
 
 
-def _gate(a: Arrivals) -> Verdict:
+def _gate(rule: Rule, a: Arrivals) -> Verdict:
     """Whether the arms and branches that the task stands in were taken."""
-    if a.members_left or (a.heads_left and not a.heads_taken):
+    first_is_enough = rule in _FIRST_IS_ENOUGH and a.heads_taken
+    if a.members_left or (a.heads_left and not first_is_enough):
         return Verdict.WAIT
     if a.members_closed:
         return Verdict.SKIP
@@ -142,7 +144,13 @@ def _gate(a: Arrivals) -> Verdict:
         return Verdict.FAIL_UPSTREAM
     if a.heads and not a.heads_taken:
         return Verdict.FAIL_UPSTREAM if a.heads_failed else Verdict.SKIP
+    if a.heads_failed and rule in _FORGIVES_NO_FAILURE:
+        return Verdict.FAIL_UPSTREAM
     return Verdict.RUN
+
+
+_FIRST_IS_ENOUGH = frozenset({"one_success", "one_done", "any_of"})
+_FORGIVES_NO_FAILURE = frozenset({"all_success", "none_failed"})
 
 
 def _none_succeeded(a: Arrivals) -> Verdict:

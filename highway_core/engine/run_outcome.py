@@ -9,12 +9,15 @@ from highway_core.engine.graph import BranchSpan
 from highway_core.engine.run_state import Instance, Scope
 from highway_core.lifecycle import TASK_FAILED, TaskStatus
 
+_TOOK_IT_OVER = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.UPSTREAM_FAILED})
+"""How a successor ends that a failure before it is no concern of the run any more: it went on, or failed itself."""
+
 
 def branch_outcome(container: Instance, label: str, span: BranchSpan) -> ChildOutcome:
     scope = container.scope
     if container.taken is not None and label not in container.taken:
         return ChildOutcome(label, TaskStatus.SKIPPED, {})
-    failed = [scope.instances[index] for index in span.sinks if scope.instances[index].status in TASK_FAILED]
+    failed = _standing([scope.instances[index] for index in span.members], frozenset(span.members))
     results = scope.keyed_results(span.members)
     if not failed:
         return ChildOutcome(label, TaskStatus.COMPLETED, results)
@@ -34,9 +37,23 @@ def members_of(instance: Instance) -> list[Instance]:
     return found
 
 
-def failed_terminals(scope: Scope) -> list[Instance]:
-    """The failures that nothing in the scope absorbed."""
-    return [one for one in scope.instances if one.node.terminal and one.status in TASK_FAILED]
+def standing_failures(scope: Scope) -> list[Instance]:
+    """The failures that nothing in the scope absorbed. What fails in a branch is its operator's business."""
+    return _standing([one for one in scope.instances if one.node.container < 0], None)
+
+
+def _standing(instances: list[Instance], among: frozenset[int] | None) -> list[Instance]:
+    """Those that failed and whose failure no successor (of ``among``) took over."""
+    return [
+        one
+        for one in instances
+        if one.status in TASK_FAILED
+        and not any(
+            one.scope.instances[index].status in _TOOK_IT_OVER
+            for index in one.node.absorbers
+            if among is None or index in among
+        )
+    ]
 
 
 def culprit(instance: Instance) -> Instance:

@@ -20,6 +20,9 @@ from highway_core.persistence.manager import (
 )
 from highway_core.utils.json_values import dumps
 
+_LEAVES_RESULT = frozenset({TaskStatus.COMPLETED, TaskStatus.SKIPPED})
+"""A skipped task leaves one only where it takes back what an earlier iteration left."""
+
 
 class RunRecorder:
     """Collects the changes of one run until the next commit."""
@@ -69,7 +72,7 @@ class RunRecorder:
             instance.dirty = False
             changes.tasks.append(self._record(instance))
             key = instance.node.task.result_key
-            if key is not None and instance.status is TaskStatus.COMPLETED and instance.result_text is not None:
+            if key is not None and instance.result_text is not None and instance.status in _LEAVES_RESULT:
                 changes.results.append(ResultRecord(instance.path, key, instance.result_text))
         memory = self._run.memory
         if memory.changed:

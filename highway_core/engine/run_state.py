@@ -188,16 +188,21 @@ class Scope:
         scope.loops = (*outer.loops, frame)
         return scope
 
-    def forget(self, node: Node) -> None:
-        """A task is skipped: what it left in an earlier iteration of a ``while`` is its result no longer."""
+    def forget(self, node: Node) -> bool:
+        """A task is skipped: what it left in an earlier iteration of a ``while`` is its result no longer.
+
+        True if a result key lost its value by that.
+        """
         own = self.outputs.maps[0] if isinstance(self.outputs, ChainMap) else self.outputs
         if node.task_id not in own:
-            return
+            return False
         value = own.pop(node.task_id)
         key = node.task.result_key
         results = self.results.maps[0] if isinstance(self.results, ChainMap) else self.results
-        if key is not None and results.get(key) is value:  # another arm may have set the same key since
-            del results[key]
+        if key is None or results.get(key) is not value:  # another arm may have set the same key since
+            return False
+        del results[key]
+        return True
 
     def all_open(self) -> Iterator[Instance]:
         """Every open instance of this scope and of the scopes inside it."""

@@ -69,7 +69,7 @@ class Steps:
         self._waiting: dict[str, list[tuple[Instance, Ask]]] = {}
         """Idempotency key that is being worked on → who waits for its result."""
         self._done: dict[str, str] = {}
-        """Idempotency key → result of this run, which the store may not hold yet."""
+        """Idempotency key → what its execution left, which the store may not hold yet."""
 
     def start(self, instance: Instance) -> None:
         """Begin the next attempt of a QUEUED instance, or ask one again whose children are over."""
@@ -83,11 +83,11 @@ class Steps:
         self.run.start(instance)
         ask = self._ask(instance)
         ask.progress = instance.progress  # of a resumed run; None otherwise
-        if "idempotency_key" in instance.node.templates and self._answered_by_key(instance, ask):
-            return
         policy = instance.node.task.attempt_timeout
         if policy is not None:
             self.watch(instance, policy.timeout.total_seconds(), "timeout_policy")
+        if "idempotency_key" in instance.node.templates and self._answered_by_key(instance, ask):
+            return
         self._carry_out(instance, ask)
 
     def _carry_out(self, instance: Instance, ask: Ask) -> None:
@@ -138,6 +138,10 @@ class Steps:
         extras = _NO_EXTRAS
         if instance.cause is not None:
             extras = {"failed_task_id": instance.cause.node.task_id, "error_message": instance.cause.error or ""}
+        if instance.node.aliases:
+            loops = {frame.operator_id for frame in scope.loops}  # {{each.item}} means the loop, not its result
+            aliases = instance.node.aliases.items()
+            extras = {**extras, **{name: scope.outputs.get(one) for name, one in aliases if name not in loops}}
         source = getattr(instance.node.task, "output_of", None)
         if source is not None:
             extras = {**extras, "output": scope.outputs.get(source)}
@@ -165,35 +169,51 @@ class Steps:
         except ExpressionError as error:
             self.failed(instance, Failure(f"idempotency_key: {error}", retryable=False))
             return True
+        if self._keys.get(instance) == key:
+            return False  # a further attempt of the one that holds it
         if key in self._waiting:
             self._waiting[key].append((instance, ask))
             instance.stop = None
             return True
         found = self._done.get(key) or self._loop.idempotent(key)
         if found is not None:
-            self.run.complete(instance, loads(found), found)
+            self._complete_as(instance, found)
             return True
         self._waiting[key] = []
         self._keys[instance] = key
         return False
 
-    def _leave_key(self, instance: Instance, outcome: Completed | None) -> None:
-        """The execution that held a key has ended: the others get its result, or the next of them tries."""
+    def ended(self, instance: Instance) -> None:
+        """An instance has its final status: if it held an idempotency key, those who wait for it go on."""
         key = self._keys.pop(instance, None)
         if key is None:
             return
+        if instance.status is TaskStatus.COMPLETED:
+            left = {"result": loads(instance.result_text or "null")}
+            if instance.taken is not None:
+                left["taken"] = sorted(instance.taken)
+            self._done[key] = dumps(left)
+            self.recorder.idempotent(key, self._done[key])
+        self._loop.after(0.0, partial(self._pass_on, key))
+
+    def _pass_on(self, key: str) -> None:
         waiting = [(one, ask) for one, ask in self._waiting.pop(key) if one.is_open and one.epoch == ask.fence]
-        if outcome is not None:
-            self.recorder.idempotent(key, outcome.text)
-            self._done[key] = outcome.text
+        if key in self._done:
             for one, _ in waiting:
-                self.run.complete(one, outcome.value, outcome.text)
+                self._complete_as(one, self._done[key])
         elif waiting:
             (first, ask), *others = waiting
             self._keys[first] = key
             self._waiting[key] = others
             first.stop = ask.tool.stop
             self._carry_out(first, ask)
+
+    def _complete_as(self, instance: Instance, stored: str) -> None:
+        """Complete with what another execution under the same idempotency key left."""
+        left = loads(stored)
+        if "taken" in left and not instance.node.branches:  # branches are not opened a second time
+            instance.taken = frozenset(left["taken"])
+        self.run.complete(instance, left["result"], dumps(left["result"]))
 
     def answered(self, instance: Instance, ask: Ask, outcome: Outcome) -> None:
         """Apply what an attempt, or a handler, answered."""
@@ -242,7 +262,6 @@ class Steps:
             self.run.variables.update(changed)
             self.recorder.variables()
         self._note_attempt(instance, TaskStatus.COMPLETED, None)
-        self._leave_key(instance, outcome)
         self.run.complete(instance, outcome.value, outcome.text)
         if outcome.emits is not None:
             self.emit(*outcome.emits)
@@ -262,10 +281,8 @@ class Steps:
         if failure.retryable and not instance.node.branches:
             delay = retry_delay(task, self.run.compiled.model.default_retry_policy, instance.attempt)
         if delay is None:
-            self._leave_key(instance, None)
             self.run.fail(instance, failure.message)
             return
-        self._leave_key(instance, None)
         instance.reset()
         instance.error = failure.message
         instance.wake_at = self._loop.now() + timedelta(seconds=delay)

@@ -8,7 +8,7 @@ from typing import Protocol
 from highway_core.engine.context import ChildOutcome
 from highway_core.engine.data import LoopFrame
 from highway_core.engine.decisions import ChildRun, Iteration, Spawn
-from highway_core.engine.run_outcome import blamed, culprit, failed_terminals
+from highway_core.engine.run_outcome import blamed, culprit, standing_failures
 from highway_core.engine.run_state import Instance, Scope
 from highway_core.lifecycle import TaskStatus
 
@@ -56,9 +56,9 @@ class SubWorkflowRunner:
             if isinstance(child, ChildRun):
                 self._run.start_child(instance, child)
                 continue
-            frame = LoopFrame(instance.node.task_id, child.item, child.index)
+            frame = LoopFrame(instance.node.written, child.item, child.index)
             if child.shared:
-                frame = LoopFrame(instance.node.task_id, index=child.index)
+                frame = LoopFrame(instance.node.written, index=child.index)
             scope = Scope.iteration(instance, frame, child.shared, self._run.now())
             instance.scope.inner.add(scope)
             self._run.open(scope)
@@ -69,7 +69,7 @@ class SubWorkflowRunner:
         assert owner is not None  # noqa: S101 - the root scope ends the run
         scope.dead = True
         owner.scope.inner.discard(scope)
-        failed = failed_terminals(scope)
+        failed = standing_failures(scope)
         if not failed:
             outcome = ChildOutcome(scope.key, TaskStatus.COMPLETED, scope.keyed_results())
         else:

@@ -12,6 +12,7 @@ from typing import Protocol
 from highway_core.engine.command_templates import compile_command, takes_command
 from highway_core.engine.expressions import parse_condition, parse_switch
 from highway_core.engine.flatten import Place, ScopeSource
+from highway_core.engine.graph import Names
 from highway_core.engine.graph_builder import names_of
 from highway_core.engine.models import (
     BaseOperatorModel,
@@ -50,7 +51,7 @@ class Tools(Protocol):
 class _Around:
     """What a task sees from where it stands."""
 
-    names: frozenset[str]
+    names: Names
     loops: frozenset[str] = frozenset()
     items: bool = False
     callbacks: frozenset[str] = frozenset()
@@ -73,7 +74,7 @@ class Checker:
         self._open_variables = any(
             isinstance(task, CallOperatorModel) and task.function in _SETS_VARIABLES for task in _all_tasks(scope)
         )
-        self._scope(scope, _Around(frozenset()))
+        self._scope(scope, _Around(Names()))
 
     def _scope(self, scope: ScopeSource, around: _Around) -> None:
         callbacks = {
@@ -82,28 +83,34 @@ class Checker:
             for name in (task.on_failure_task_id, task.on_success_task_id)
             if name is not None
         }
-        here = _Around(around.names | names_of(scope), around.loops, around.items, frozenset(callbacks))
+        here = _Around(Names(names_of(scope), around.names), around.loops, around.items, frozenset(callbacks))
         for task_id, task in scope.tasks.items():
             self._task(scope, task_id, task, here)
             body = scope.bodies.get(task_id)
             if body is not None:
                 items = here.items or isinstance(task, ForEachOperatorModel)
-                self._scope(body, _Around(here.names, here.loops | {task_id}, items))
+                self._scope(body, _Around(here.names, here.loops | {scope.written.get(task_id, task_id)}, items))
 
     def _task(self, scope: ScopeSource, task_id: str, task: BaseOperatorModel, here: _Around) -> None:
         place = scope.places[task_id]
-        extras = _CALLBACK_NAMES if task_id in here.callbacks else frozenset()
+        extras = frozenset(scope.aliases.get(task_id, ()))
+        if task_id in here.callbacks:
+            extras |= _CALLBACK_NAMES
         templates: dict[str, CompiledValue] = {}
         for name in (*task.templated, "idempotency_key"):
             value = getattr(task, name, None)
             if value is None:
                 continue
-            compiled = self._compiled(value, (*place, name), _command_tool(task, name))
+            turn = _TURN_NAMES if isinstance(task, ReflexiveOperatorModel) else frozenset()
+            try:
+                compiled = self._compiled(value, (*place, name), _command_tool(task, name))
+                if compiled is None or compiled.references:
+                    self._references(value, (*place, name), here, extras | turn)
+            except ExpressionError as error:  # nested too deeply to be looked into
+                self.report.add((*place, name), str(error))
+                continue
             if compiled is not None:
                 templates[name] = compiled
-            if compiled is None or compiled.references:
-                turn = _TURN_NAMES if isinstance(task, ReflexiveOperatorModel) else frozenset()
-                self._references(value, (*place, name), here, extras | turn)
         scope.templates[task_id] = templates
         self._expressions(task, place)
         self._guards(task, place, here, extras)
@@ -209,7 +216,7 @@ class Checker:
             return None
         if root in _ITEM_NAMES | _LOOP_NAMES:
             return f"{reference} has a value only inside a loop", ""
-        names = here.names | self.variables | (self.inputs or frozenset())
+        names = [*here.names, *self.variables, *(self.inputs or ())]
         return f"{reference}: nothing produces '{root}'", _nearest(root, names)
 
     def _wrong_input(self, reference: Reference, name: str | None) -> tuple[str, str] | None:

@@ -112,12 +112,29 @@ def test_the_head_of_an_arm_that_is_not_taken_is_skipped_whatever_its_rule_says(
         assert decide_ready(rule, arrivals) is SKIP
 
 
-def test_one_of_several_conditions_that_lead_to_a_task_is_enough() -> None:
+@pytest.mark.parametrize("order", [(K, S), (S, K)])
+def test_a_task_to_which_two_conditions_lead_runs_when_both_are_decided_and_one_took_it(
+    order: tuple[Answer, Answer],
+) -> None:
     arrivals = Arrivals(heads=2)
-    arrivals.count(Via.HEAD, K)
+    arrivals.count(Via.HEAD, order[0])
     assert decide_ready(TriggerRule.ALL_SUCCESS, arrivals) is WAIT
-    arrivals.count(Via.HEAD, S)
+    arrivals.count(Via.HEAD, order[1])
     assert decide_ready(TriggerRule.ALL_SUCCESS, arrivals) is RUN
+
+
+def test_one_success_does_not_wait_for_the_second_condition() -> None:
+    arrivals = Arrivals(heads=2)
+    arrivals.count(Via.HEAD, S)
+    assert decide_ready(TriggerRule.ONE_SUCCESS, arrivals) is RUN
+
+
+def test_a_failed_condition_fails_its_head_unless_the_rule_forgives() -> None:
+    for rule, verdict in ((TriggerRule.ALL_SUCCESS, FAIL), (TriggerRule.ALL_DONE, RUN)):
+        arrivals = Arrivals(heads=2)
+        arrivals.count(Via.HEAD, S)
+        arrivals.count(Via.HEAD, F)
+        assert decide_ready(rule, arrivals) is verdict
 
 
 def test_a_head_whose_condition_failed_cannot_run() -> None:
