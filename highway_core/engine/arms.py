@@ -36,6 +36,17 @@ def arm_targets(task: BaseOperatorModel) -> dict[str, tuple[str, ...]]:
             return {}
 
 
+def arm_place(task: BaseOperatorModel, label: str) -> tuple[str, ...]:
+    """Where in the task an arm, or a branch, names its tasks."""
+    match task:
+        case ConditionOperatorModel():
+            return (f"if_{label}",)
+        case SwitchOperatorModel():
+            return (DEFAULT_ARM,) if label == DEFAULT_ARM else ("cases", label.removeprefix(case_label("")))
+        case _:
+            return ("branches", label)
+
+
 DEFAULT_ARM = "default"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from highway_core.engine.arms import Arms, arm_targets
+from highway_core.engine.arms import Arms, arm_place, arm_targets
 from highway_core.engine.cycles import find_cycle
 from highway_core.engine.flatten import ScopeSource
 from highway_core.engine.graph import MAX_NESTING, BranchSpan, Edge, Names, Node, WorkflowGraph
@@ -114,12 +114,13 @@ class ScopeCompiler:
         return found
 
     def _is_target(self, name: str, task_id: str, label: str) -> bool:
+        key = arm_place(self.source.tasks[task_id], label)
         if name == task_id:
-            self._report(task_id, "", f"the arm '{label}' of '{task_id}' leads back to itself")
+            self._report(task_id, key, f"the arm '{label}' of '{task_id}' leads back to itself")
             return False
         if name in self.source.tasks:
             return True
-        self._report_missing(name, task_id, f"the arm '{label}'")
+        self._report_missing(name, task_id, key)
         return False
 
     def _find_containers(self) -> None:
@@ -303,20 +304,18 @@ class ScopeCompiler:
             for operator, branches in members.items()
         }
 
-    def _report(self, task_id: str, key: str, message: str, hint: str = "") -> None:
-        self.report.add((*self.source.places[task_id], *([key] if key else [])), message, hint)
+    def _report(self, task_id: str, key: str | tuple[str, ...], message: str, hint: str = "") -> None:
+        inside = key if isinstance(key, tuple) else (key,) if key else ()
+        self.report.add((*self.source.places[task_id], *inside), message, hint)
 
-    def _report_missing(self, name: str, task_id: str, key: str) -> None:
+    def _report_missing(self, name: str, task_id: str, key: str | tuple[str, ...]) -> None:
         for loop_id, body in self.source.bodies.items():
             if name in body.tasks:
                 hint = f"'{name}' is inside the loop '{loop_id}'; name '{loop_id}' instead"
                 break
         else:
             hint = did_you_mean(name, self.source.tasks)
-        if key.startswith("the arm"):
-            self._report(task_id, "", f"{key} of '{task_id}' leads to '{name}', which does not exist", hint)
-        else:
-            self._report(task_id, key, f"'{task_id}' names '{name}', which does not exist", hint)
+        self._report(task_id, key, f"'{task_id}' names '{name}', which does not exist", hint)
 
 
 def names_of(source: ScopeSource) -> frozenset[str]:

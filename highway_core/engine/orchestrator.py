@@ -153,6 +153,8 @@ class Orchestrator:
         if driven.restorer is not None and instance.status is TaskStatus.QUEUED and driven.restorer.restore(instance):
             return
         waits = instance.status is TaskStatus.WAITING_FOR_CHILDREN
+        if waits:
+            self._drain()  # items that were added to a loop count if they came before it is asked whether it is over
         if not waits and self._runner.works(instance.node) and len(self._launches) >= self._threads.free:
             self._backlog.append((run, instance))
             return
@@ -204,13 +206,17 @@ class Orchestrator:
             except Empty:
                 message = _nothing
         self._take(message)
-        for _ in range(self._inbox.qsize()):
-            self._take(self._inbox.get_nowait())
+        self._drain()
         self._timers.run_due(self._clock.monotonic())
         if sum(driven.recorder.size for driven in self._runs.values()) >= _BATCH:
             self._commit()
         for _ in range(min(self._threads.free, len(self._backlog))):
             self._ready.append(self._backlog.popleft())
+
+    def _drain(self) -> None:
+        """Take what is in the inbox now."""
+        for _ in range(self._inbox.qsize()):
+            self._take(self._inbox.get_nowait())
 
     def _take(self, message: Message) -> None:
         if not isinstance(message, tuple):
