@@ -11,7 +11,7 @@ from typing import Protocol
 
 from highway_core.engine.command_templates import compile_command, takes_command
 from highway_core.engine.expressions import parse_condition, parse_switch
-from highway_core.engine.flatten import Place, ScopeSource
+from highway_core.engine.flatten import GATHERS, Place, ScopeSource
 from highway_core.engine.graph import Names
 from highway_core.engine.graph_builder import names_of
 from highway_core.engine.models import (
@@ -30,6 +30,7 @@ from highway_core.errors import ExpressionError, ToolNotFoundError
 from highway_core.utils.durations import parse_wait
 from highway_core.utils.naming import did_you_mean
 
+_CALLS_TOOLS = frozenset({"task", "activity", "reflexive"})
 _SETS_VARIABLES = frozenset({"tools.python.run", "tools.code.exec"})
 _ALWAYS_KNOWN = frozenset({"memory", "run", "secrets", "env", "ENV", "ds", "workflow_run_id", "inputs"})
 _LOOP_NAMES = frozenset({"index", "iteration", "loop_context"})
@@ -116,6 +117,14 @@ class Checker:
         self._guards(task, place, here, extras)
         self._constants(task, place, templates)
         self._functions(task, place)
+        self._idle_policies(task, place)
+
+    def _idle_policies(self, task: BaseOperatorModel, place: Place) -> None:
+        """Policies that the operator has no use for: its author may count on them."""
+        if task.retry_policy is not None and isinstance(task, GATHERS):
+            self.report.warn((*place, "retry_policy"), f"a {task.operator_type} is not retried; its tasks are")
+        if task.circuit_breaker_policy is not None and task.operator_type not in _CALLS_TOOLS:
+            self.report.warn((*place, "circuit_breaker_policy"), f"a {task.operator_type} calls no tool")
 
     def _compiled(self, value: object, place: Place, command_tool: str | None = None) -> CompiledValue | None:
         try:
