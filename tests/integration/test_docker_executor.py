@@ -245,7 +245,8 @@ def test_iterations_of_one_task_with_a_long_name_run_side_by_side(
         return executor.execute(work, execution_of(context))
 
     with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(attempt, range(6))) == [str(number) for number in range(6)]
+        # Each twice: a second attempt may begin before the first one's container is gone.
+        assert list(pool.map(attempt, [0, 0, 1, 1, 2, 2])) == ["0", "0", "1", "1", "2", "2"]
 
 
 def test_a_container_says_whose_it_is(run: Run, client: docker.DockerClient) -> None:

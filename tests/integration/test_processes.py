@@ -90,6 +90,9 @@ def test_a_timeout_kills_the_grandchildren_too(word: str) -> None:
     assert eventually(lambda: running_with(word) == [])
 
 
+OWN_GROUP = 'import os, sys; os.setpgid(0, 0); os.execvp("sleep", ["sleep", sys.argv[1]])'
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -99,7 +102,7 @@ def test_a_timeout_kills_the_grandchildren_too(word: str) -> None:
         "set -m; sleep {0} & sleep {0}",
         "kill -STOP $$; sleep {0}",
         "setsid sh -c \"trap '' TERM; sleep {0}; :\" & wait",
-        "set -m; (env -i sleep {0} &); sleep {0}",
+        "(env -i " + sys.executable + " -c '" + OWN_GROUP + "' {0} &); sleep {0}",
     ],
     ids=["ignores SIGTERM", "new session", "daemon", "job control", "stopped", "deaf daughter", "no environment"],
 )

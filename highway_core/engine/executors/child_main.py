@@ -31,8 +31,6 @@ def main() -> None:
     answering = os.dup(1)
     os.dup2(2, 1)
     request = json.loads(sys.stdin.buffer.read())
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device, not a path
-        os.dup2(nothing.fileno(), 0)
     sys.path[:] = request["path"]
     logging.basicConfig(level=request["log_level"], format="%(levelname)s %(name)s: %(message)s")
     process = os.getpid()
