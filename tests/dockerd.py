@@ -59,7 +59,18 @@ def docker_daemon(environ: Mapping[str, str]) -> Iterator[str]:
 def _started(folder: Path) -> Iterator[str]:
     address = f"unix://{folder}/docker.sock"
     mark = os.urandom(8).hex()
-    command = ["dockerd", "--host", address, "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"]
+    # In a mount namespace of its own, so that its mounts end with it, however it ends.
+    command = [
+        "unshare",
+        "--mount",
+        "dockerd",
+        "--host",
+        address,
+        "--data-root",
+        f"{folder}/data",
+        "--exec-root",
+        f"{folder}/exec",
+    ]
     command += ["--pidfile", f"{folder}/pid", "--storage-driver=vfs", *_QUIET]
     with (folder / "log").open("wb") as log:
         daemon = subprocess.Popen(
