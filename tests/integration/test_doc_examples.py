@@ -48,9 +48,6 @@ def run(source: Path, folder: Path, inputs: Mapping[str, Any] | None = None, **m
     return Ended(summary, Counter(row.status.value for row in saved.tasks.values()), state.results)
 
 
-# The documents on the pages
-
-
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     """A folder with every document of the pages in it, under its name."""
@@ -69,9 +66,6 @@ def written(tmp_path: Path) -> Path:
 def test_every_document_on_a_page_ends_as_the_page_says(block: Block, written: Path) -> None:
     ended = run(written / f"{block.name}.yaml", written, block.inputs)
     assert ended.summary["status"] == block.ends, ended.summary["error"]
-
-
-# The Python on the pages
 
 
 def python_file(page: str, name: str, folder: Path) -> Path:
@@ -134,9 +128,6 @@ def test_every_python_block_on_the_pages_is_run_by_a_test() -> None:
     }
 
 
-# The commands in the README
-
-
 def commands() -> list[str]:
     """The commands that name a file which is there: an example, or one that the README shows."""
     shown = {block.file for block in blocks("README.md")} - {None}
@@ -167,9 +158,6 @@ def test_every_command_of_the_readme_succeeds(command: str, tmp_path: Path) -> N
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-# The files in examples/
 
 
 @dataclass(frozen=True)

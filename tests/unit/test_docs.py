@@ -27,9 +27,6 @@ IMAGINED = frozenset({"flow", "more", "my_tools"})
 """Files that the pages only imagine: their names, or those of their folders."""
 
 
-# Settings
-
-
 class _Recorder(dict[str, str]):
     """An environment that notes what it is asked for."""
 
@@ -92,9 +89,6 @@ def test_a_page_names_only_variables_that_are_read(page: str) -> None:
     known = {name.removesuffix("<NAME>") for name in read_variables()}
     for name in re.findall(r"\bHIGHWAY_[A-Z_]+", text_of(page)):
         assert name in known or name.startswith("HIGHWAY_SECRET_"), name
-
-
-# Tools
 
 
 def builtin_tools() -> dict[str, ToolInfo]:
@@ -163,9 +157,6 @@ def test_a_page_names_only_tools_that_there_are(page: str) -> None:
     text = "\n".join([*in_code(page), *(block.text for block in blocks(page))])
     for name in re.findall(rf"(?<![\w./@-])(?:{prefixes})\.[a-z_]+\b(?!\.)", text):
         assert name in builtin_tools(), name
-
-
-# Files, links, commands
 
 
 def test_every_example_is_in_the_readme_and_no_other() -> None:

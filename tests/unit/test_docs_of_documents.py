@@ -42,9 +42,6 @@ PAGE = "docs/documents.md"
 FIELDS = ("field", "default", "meaning")
 
 
-# Operators and their fields
-
-
 def operator_headings() -> dict[str, str]:
     """Operator → the heading that it is described under."""
     (section,) = re.findall(r"^## Operators\n(.*?)^## ", prose(PAGE), re.MULTILINE | re.DOTALL)
@@ -119,9 +116,6 @@ def test_task_and_activity_have_the_same_fields() -> None:
     assert all(issubclass(OPERATORS[name], CallOperatorModel) for name in ("task", "activity"))
 
 
-# Rules and statuses
-
-
 def test_every_trigger_rule_is_documented_and_no_other() -> None:
     assert table(PAGE, "rule", "runs").names() == [rule.value for rule in TriggerRule]
 
@@ -179,9 +173,6 @@ def test_every_check_of_a_guard_is_documented_and_no_other() -> None:
     assert set(re.findall(r"`(\w+)`", rows["type_check"])) - {"value"} == set(_TYPES)
 
 
-# Templates, conditions, durations
-
-
 def test_every_name_that_templates_know_is_documented() -> None:
     shown = table(PAGE, "reference", "value")
     spelled = " ".join([*shown.names(0), *shown.names(1)])
@@ -223,9 +214,6 @@ def test_what_is_documented_as_no_duration_is_refused() -> None:
             parse_wait(written)
 
 
-# Graph documents
-
-
 def test_every_node_type_is_documented_and_no_other() -> None:
     assert [row[0].strip("`") for row in table(PAGE, "type", "`config`").rows] == list(NODE_TYPES)
 
@@ -233,9 +221,6 @@ def test_every_node_type_is_documented_and_no_other() -> None:
 def test_every_key_of_a_task_that_a_node_may_have_is_documented() -> None:
     (keys,) = re.findall(r"these keys of a task: (.*?)\. `timeout_ms`", prose(PAGE), re.DOTALL)
     assert set(re.findall(r"`(\w+)`", keys)) == set(POLICY_KEYS)
-
-
-# Limits, validation, the command line
 
 
 def test_every_limit_is_documented_with_its_value_and_no_other() -> None:
@@ -277,9 +262,6 @@ def test_the_example_of_problems_is_what_validation_says() -> None:
 def test_every_exit_code_is_documented_and_no_other() -> None:
     documented = {code for row in table(PAGE, "exit code").rows for code in re.findall(r"\d+", row[0])}
     assert documented == {*re.findall(r"\b\d+\b", command_line._EXIT_CODES)}
-
-
-# The examples themselves
 
 
 def test_no_two_documents_on_the_pages_have_the_same_name() -> None:
