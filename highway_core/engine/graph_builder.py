@@ -5,7 +5,7 @@ Every problem is added to one list, so that a wrong document is told everything 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from highway_core.engine.arms import Arms, arm_place, arm_targets
@@ -19,6 +19,7 @@ from highway_core.utils.naming import did_you_mean
 
 _FORGIVING = frozenset({TriggerRule.ALL_DONE, TriggerRule.NONE_FAILED})
 _FIRST_OF = frozenset({"one_success", "one_done", "any_of"})
+_MOST_GUESSES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +315,7 @@ class ScopeCompiler:
                 hint = f"'{name}' is inside the loop '{loop_id}'; name '{loop_id}' instead"
                 break
         else:
-            hint = did_you_mean(name, self.source.tasks)
+            hint = nearest_name(name, self.source.tasks, self.report)
         self._report(task_id, key, f"'{task_id}' names '{name}', which does not exist", hint)
 
 
@@ -328,3 +329,8 @@ def names_of(source: ScopeSource) -> frozenset[str]:
         for name in names_of(body)
     }
     return frozenset(source.tasks) | keys | shared
+
+
+def nearest_name(name: str, names: Iterable[str], report: Report) -> str:
+    """A hint for the problem that is reported next; the first ones get it, since a guess takes milliseconds."""
+    return did_you_mean(name, sorted(names)) if len(report.problems) < _MOST_GUESSES else ""

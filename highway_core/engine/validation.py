@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 from highway_core.engine.command_templates import compile_command, takes_command
 from highway_core.engine.expressions import parse_condition, parse_switch
 from highway_core.engine.flatten import GATHERS, Place, ScopeSource
 from highway_core.engine.graph import Names
-from highway_core.engine.graph_builder import names_of
+from highway_core.engine.graph_builder import names_of, nearest_name
 from highway_core.engine.models import (
     BaseOperatorModel,
     CallOperatorModel,
@@ -28,7 +29,6 @@ from highway_core.engine.report import Report
 from highway_core.engine.templates import CompiledValue, compile_value, malformed_in, references_in
 from highway_core.errors import ExpressionError, ToolNotFoundError
 from highway_core.utils.durations import parse_wait
-from highway_core.utils.naming import did_you_mean
 
 _CALLS_TOOLS = frozenset({"task", "activity", "reflexive"})
 _SETS_VARIABLES = frozenset({"tools.python.run", "tools.code.exec"})
@@ -215,7 +215,7 @@ class Checker:
         if root == "results":
             if second is None or second in here.names:
                 return None
-            return f"{reference}: no task produces the result '{second}'", _nearest(second, here.names)
+            return f"{reference}: no task produces the result '{second}'", nearest_name(second, here.names, self.report)
         return self._wrong_name(reference, root, here)
 
     def _wrong_name(self, reference: Reference, root: str, here: _Around) -> tuple[str, str] | None:
@@ -225,8 +225,8 @@ class Checker:
             return None
         if root in _ITEM_NAMES | _LOOP_NAMES:
             return f"{reference} has a value only inside a loop", ""
-        names = [*here.names, *self.variables, *(self.inputs or ())]
-        return f"{reference}: nothing produces '{root}'", _nearest(root, names)
+        names = chain(here.names, self.variables, self.inputs or ())
+        return f"{reference}: nothing produces '{root}'", nearest_name(root, names, self.report)
 
     def _wrong_input(self, reference: Reference, name: str | None) -> tuple[str, str] | None:
         if name is None or self.inputs is None or name in self.inputs or name in self.variables:
@@ -238,7 +238,7 @@ class Checker:
     def _wrong_variable(self, reference: Reference, name: str | None) -> tuple[str, str] | None:
         if name is None or name in self.variables or name in (self.inputs or ()) or self._open_variables:
             return None
-        hint = _nearest(name, self.variables) or "declare it under 'variables'"
+        hint = nearest_name(name, self.variables, self.report) or "declare it under 'variables'"
         return f"{reference}: there is no variable '{name}'", hint
 
 
@@ -253,7 +253,3 @@ def _command_tool(task: BaseOperatorModel, name: str) -> str | None:
     if isinstance(task, CallOperatorModel) and takes_command(task.function) and name in {"args", "kwargs"}:
         return task.function
     return None
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    return did_you_mean(name, sorted(names))
