@@ -92,7 +92,9 @@ class LocalEngine:
         return SandboxExecutor()(request, context)
 
     def close(self) -> None:
-        """Let go of bulkheads and of a store that nobody handed in."""
+        """Let go of executors, bulkheads, and a store that nobody handed in."""
+        for executor in self._executors.values():
+            executor.close()
         self._bulkheads.shutdown_all(timeout=0)
         if self._owns_store and "store" in self.__dict__:
             self.store.close()

@@ -13,6 +13,7 @@ from typing import Any, Protocol, assert_never
 
 from highway_core.engine.data import DataView
 from highway_core.engine.decisions import AwaitEvent, Branch, Finish, SleepUntil, Spawn, Terminate
+from highway_core.engine.idempotency import IdempotencyKeys
 from highway_core.engine.local_run import LocalRun
 from highway_core.engine.local_services import LocalServices
 from highway_core.engine.run_records import RunRecorder
@@ -64,12 +65,7 @@ class Steps:
         self._runner = services.runner
         self._settings = services.settings
         self._sandbox = services.sandbox
-        self._keys: dict[Instance, str] = {}
-        """Who works under which idempotency key."""
-        self._waiting: dict[str, list[tuple[Instance, Ask]]] = {}
-        """Idempotency key that is being worked on → who waits for its result."""
-        self._done: dict[str, str] = {}
-        """Idempotency key → what its execution left, which the store may not hold yet."""
+        self._keys = IdempotencyKeys(loop.idempotent)
 
     def start(self, instance: Instance) -> None:
         """Begin the next attempt of a QUEUED instance, or ask one again whose children are over."""
@@ -163,50 +159,36 @@ class Steps:
         return self._settings.environ.get(name) if name in self._settings.env_allowed else None
 
     def _answered_by_key(self, instance: Instance, ask: Ask) -> bool:
-        """True if the result under the task's idempotency key is there, or is being worked on by another task."""
+        """True if the task's idempotency key has a result already, or soon will have."""
         try:
             key = f"{ask.tool.workflow_name}:{instance.node.templates['idempotency_key'].resolve(ask.view)}"
         except ExpressionError as error:
             self.failed(instance, Failure(f"idempotency_key: {error}", retryable=False))
             return True
-        if self._keys.get(instance) == key:
-            return False  # a further attempt of the one that holds it
-        if key in self._waiting:
-            self._waiting[key].append((instance, ask))
-            instance.stop = None
-            return True
-        found = self._done.get(key) or self._loop.idempotent(key)
-        if found is not None:
-            self._complete_as(instance, found)
-            return True
-        self._waiting[key] = []
-        self._keys[instance] = key
-        return False
+        left = self._keys.take(key, instance, ask)
+        if left is not None:
+            self._complete_as(instance, left)
+        return left is not None or not self._keys.holds(instance)
 
     def ended(self, instance: Instance) -> None:
         """An instance has its final status: if it held an idempotency key, those who wait for it go on."""
-        key = self._keys.pop(instance, None)
+        key = self._keys.leave(instance)
         if key is None:
             return
-        if instance.status is TaskStatus.COMPLETED:
-            left = {"result": loads(instance.result_text or "null")}
-            if instance.taken is not None:
-                left["taken"] = sorted(instance.taken)
-            self._done[key] = dumps(left)
-            self.recorder.idempotent(key, self._done[key])
+        stored = self._keys.left_under(key)
+        if stored is not None:
+            self.recorder.idempotent(key, stored)
         self._loop.after(0.0, partial(self._pass_on, key))
 
     def _pass_on(self, key: str) -> None:
-        waiting = [(one, ask) for one, ask in self._waiting.pop(key) if one.is_open and one.epoch == ask.fence]
-        if key in self._done:
-            for one, _ in waiting:
-                self._complete_as(one, self._done[key])
-        elif waiting:
-            (first, ask), *others = waiting
-            self._keys[first] = key
-            self._waiting[key] = others
-            first.stop = ask.tool.stop
-            self._carry_out(first, ask)
+        stored = self._keys.left_under(key)
+        if stored is not None:
+            for one in self._keys.all_waiting(key):
+                self._complete_as(one, stored)
+            return
+        following = self._keys.next_holder(key)
+        if following is not None:
+            self._carry_out(*following)
 
     def _complete_as(self, instance: Instance, stored: str) -> None:
         """Complete with what another execution under the same idempotency key left."""

@@ -75,6 +75,9 @@ class BaseExecutor(ABC):
 
     runtime: str
 
+    def close(self) -> None:  # noqa: B027 - most executors hold nothing
+        """Let go of what it holds; most hold nothing."""
+
     @abstractmethod
     def execute(self, work: Work, ctx: ExecutionContext) -> Any:
         """The result of the work; whatever it raises is the failure of the attempt."""
