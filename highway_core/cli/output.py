@@ -43,9 +43,7 @@ class PrintLimit:
             if len(self._printed) > _REMEMBERED:
                 del self._printed[next(iter(self._printed))]
         if total > self._max_bytes:
-            raise OutputLimitError(
-                f"The tool printed more than {self._max_bytes:,} bytes (HIGHWAY_MAX_OUTPUT_BYTES)."
-            )
+            raise OutputLimitError(f"The tool printed more than {self._max_bytes:,} bytes (HIGHWAY_MAX_OUTPUT_BYTES).")
 
     def _size(self, text: str | bytes) -> int:
         if isinstance(text, bytes) or len(text) > self._max_bytes:

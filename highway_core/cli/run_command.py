@@ -39,8 +39,7 @@ def run(options: Namespace, output: Output) -> int:
     try:
         return command.carry_out()
     except (HighwayError, *EXPECTED) as error:
-        if options.verbose > 1:
-            _logger.debug("the command failed", exc_info=True)
+        _logger.debug("the command failed", exc_info=True)
         command.report_error(error)
         return 1
 
@@ -110,7 +109,7 @@ class _Run:
         if self._options.json:
             self._output.say(as_text(run_report(run, log)))
             return
-        self._say(_RULE, verdict(run, stopped_by and stopped_by.name))
+        self._say(_RULE, verdict(run, None if stopped_by is None else stopped_by.name))
         if log.was_over:
             self._say("This run was completed before; nothing was done again.")
         self._say(*summary_lines(log, run))

@@ -35,8 +35,8 @@ def _deliver(options: Namespace, output: Output) -> None:
         runner.stop()
         return False
 
-    output.say(f"Delivering webhooks, {options.concurrency} at a time. Ctrl-C ends it.")
     with StopSignals(stop):
+        output.say(f"Delivering webhooks, {options.concurrency} at a time. Ctrl-C ends it.")
         asyncio.run(runner.run())
     output.say("Stopped.")
 

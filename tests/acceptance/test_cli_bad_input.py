@@ -205,6 +205,16 @@ def test_a_traceback_is_shown_to_those_who_ask_for_it(highway: CommandLine) -> N
     assert done.err.splitlines()[-1].startswith("Error: ")
 
 
+def test_a_defect_of_ours_is_one_sentence_too(highway: CommandLine) -> None:
+    highway.tools("import highway_core.cli.run_command as ours\nours.TaskLog = None\ntool('own.tool')(print)")
+    file = highway.write("flow.yaml", workflow("a: {function: own.tool}"))
+    done = highway("run", file)
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("Error: TypeError: 'NoneType' object is not callable. This is a defect of Highway")
+    assert "Traceback" in highway("run", file, "-vv").err
+
+
 NAUGHTY = """
 import sys, time
 
