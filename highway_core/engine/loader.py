@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.graph_builder import ScopeCompiler
 from highway_core.engine.graph_documents import from_graph_document, is_graph_document
 from highway_core.engine.lint import warn_about_dead_tasks
-from highway_core.engine.models import WorkflowModel
+from highway_core.engine.models import BaseOperatorModel, WorkflowModel
 from highway_core.engine.operator_parser import parse_workflow
 from highway_core.engine.python_source import as_data, is_workflow, load_python
 from highway_core.engine.report import Report
@@ -119,12 +119,19 @@ def compile_document(
 
 
 def _flatten(model: WorkflowModel, report: Report) -> ScopeSource:
-    for task in model.tasks.values():
-        for branch in getattr(task, "branch_workflows", {}).values():
-            for name, value in branch.variables.items():
-                model.variables.setdefault(name, value)
+    for name, value in _branch_variables(model.tasks.values()):
+        model.variables.setdefault(name, value)
     entries = ((task_id, task, ("tasks", task_id)) for task_id, task in model.tasks.items())
     return gather_scope(entries, report)
+
+
+def _branch_variables(tasks: Iterable[BaseOperatorModel]) -> Iterator[tuple[str, Any]]:
+    """The variables of all branch workflows, at any depth: they are the run's, unless it has its own of that name."""
+    for task in tasks:
+        for branch in getattr(task, "branch_workflows", {}).values():
+            yield from branch.variables.items()
+            yield from _branch_variables(branch.tasks.values())
+        yield from _branch_variables(getattr(task, "loop_body", ()))
 
 
 def _canonical(data: Mapping[str, Any], report: Report) -> str:

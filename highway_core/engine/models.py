@@ -208,8 +208,14 @@ class WhileOperatorModel(BaseOperatorModel):
     @property
     def max_iterations(self) -> int:
         """The limit from ``metadata.max_iterations``; 1000 unless set."""
-        value = self.metadata.get("max_iterations", 1000)
-        return value if isinstance(value, int) and value > 0 else 1000
+        return int(self.metadata.get("max_iterations", 1000))
+
+    @model_validator(mode="after")
+    def _limit_is_a_number(self) -> WhileOperatorModel:
+        limit = self.metadata.get("max_iterations", 1000)
+        if type(limit) is not int or limit < 1:
+            raise ValueError(f"metadata.max_iterations must be a whole number above zero, not {limit!r}")
+        return self
 
 
 class EmitEventOperatorModel(BaseOperatorModel):

@@ -251,10 +251,10 @@ class Orchestrator:
     def _add_items(self, task_path: str, items: list[Any]) -> None:
         for driven in self._runs.values():
             for instance in driven.run.root.all_open():
-                if instance.path == task_path:
+                if instance.path == task_path and getattr(instance.node.task, "dynamic", False):
                     instance.added.extend(items)
                     return
-        logger.warning("no open task to add items to", extra={"task": task_path})
+        logger.warning("Items for '%s' are refused: no dynamic foreach of that path is running.", task_path)
 
     def now(self) -> datetime:
         return self._clock.now()

@@ -12,7 +12,9 @@ from highway_core.engine.context import ChildOutcome
 from highway_core.engine.data import LoopFrame
 from highway_core.engine.decisions import Spawn
 from highway_core.engine.graph import Node, WorkflowGraph
+from highway_core.errors import ResultError
 from highway_core.lifecycle import TASK_OPEN, TaskStatus
+from highway_core.utils.json_values import to_storable
 from highway_core.utils.stopping import StopScope
 
 
@@ -37,6 +39,14 @@ class TrackedMemory(dict[str, Any]):
         """Forget how to undo what came before."""
         self._undo.clear()
 
+    def check(self, max_bytes: int) -> None:
+        """Make what was set since :meth:`begin` plain JSON; ResultError says which key cannot be stored."""
+        for key in dict.fromkeys(key for key, _, _ in self._undo):
+            if not isinstance(key, str):
+                raise ResultError(f"A memory key must be text, not {key!r}.")
+            to_storable(key, max_bytes=max_bytes, name="memory key")
+            super().__setitem__(key, to_storable(self[key], max_bytes=max_bytes, name=f"memory.{key}")[0])
+
     def undo(self) -> None:
         """Take back every change since :meth:`begin`."""
         for key, existed, value in reversed(self._undo):
@@ -44,6 +54,7 @@ class TrackedMemory(dict[str, Any]):
                 super().__setitem__(key, value)
             else:
                 super().pop(key, None)
+                self.changed.discard(key)
         self._undo.clear()
 
 

@@ -100,6 +100,11 @@ class Steps:
         memory = self.run.memory
         memory.begin()
         outcome = self._runner.run(ask)
+        if not isinstance(outcome, Failure):
+            try:
+                memory.check(self._settings.max_result_bytes)
+            except ResultError as error:
+                outcome = Failure(str(error), retryable=False)
         if isinstance(outcome, Failure):
             memory.undo()
         self.answered(instance, ask, outcome)
@@ -222,15 +227,22 @@ class Steps:
             case AwaitEvent():
                 self._await(instance, decision)
             case Branch():
-                if decision.timeout is not None:
-                    self.watch(instance, decision.timeout, "timeout")
-                self.run.take(instance, decision)
+                self._take(instance, decision)
             case Spawn():
                 if decision.timeout is not None:
                     self.watch(instance, decision.timeout, "timeout")
                 self.run.scopes.spawn(instance, decision)
             case _:
                 assert_never(decision)
+
+    def _take(self, instance: Instance, decision: Branch) -> None:
+        refused = None if decision.gather else self._refused(instance, decision.result)
+        if refused is not None:
+            self.failed(instance, refused)
+            return
+        if decision.timeout is not None:
+            self.watch(instance, decision.timeout, "timeout")
+        self.run.take(instance, decision)
 
     def _complete(self, instance: Instance, ask: Ask, outcome: Completed) -> None:
         if ask.tool.changed_variables:
@@ -307,7 +319,20 @@ class Steps:
 
     def _wake(self, instance: Instance, epoch: int) -> None:
         if instance.epoch == epoch and instance.is_open:
-            self.run.complete(instance, None, "null")
+            self._complete_with(instance, None)
+
+    def _complete_with(self, instance: Instance, value: Any) -> None:
+        """Complete a task that waited, unless a postcondition refuses the value."""
+        refused = self._refused(instance, value)
+        if refused is None:
+            self.run.complete(instance, value, dumps(value))
+        else:
+            self.failed(instance, refused)
+
+    def _refused(self, instance: Instance, value: Any) -> Failure | None:
+        if not instance.node.task.postconditions:
+            return None
+        return self._runner.refused(instance.node, self._view(instance), value)
 
     def _await(self, instance: Instance, decision: AwaitEvent) -> None:
         if decision.approval is not None:
@@ -326,7 +351,7 @@ class Steps:
 
     def _received(self, instance: Instance, epoch: int, payload: Any) -> None:
         if instance.epoch == epoch and instance.is_open:
-            self.run.complete(instance, payload, dumps(payload))
+            self._complete_with(instance, payload)
 
     def _missed(self, instance: Instance, epoch: int, message: str) -> None:
         if instance.epoch == epoch and instance.is_open:

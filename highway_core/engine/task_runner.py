@@ -6,6 +6,7 @@ the store. This module is the home of the broad ``except`` around user work: a t
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -193,13 +194,16 @@ class TaskRunner:
 
     def _completed(self, ask: Ask, decision: Finish) -> Completed:
         value, text = to_storable(decision.result, max_bytes=self._settings.max_result_bytes)
-        task = ask.node.task
-        if task.postconditions:
-            names = {"result": value, "output": value, task.task_id: value}
-            if task.result_key:
-                names[task.result_key] = value
-            _check(task.postconditions, self._context(ask).view_with(names), "Postcondition")
+        _check_result(ask.node.task, ask.view, value)
         return Completed(value, text, decision.emits)
+
+    def refused(self, node: Node, view: DataView, value: Any) -> Failure | None:
+        """The failure of a task that completes with ``value`` without being asked again: a wait, an event, an arm."""
+        try:
+            _check_result(node.task, view, value)
+        except (GuardError, ExpressionError) as error:
+            return failure_of(error)
+        return None
 
 
 def retry_delay(task: BaseOperatorModel, default: RetryPolicy | None, attempt: int) -> float | None:
@@ -232,6 +236,16 @@ def error_text(error: BaseException) -> str:
     if text and (isinstance(error, _SPEAK_FOR_THEMSELVES) or type(error) is Exception):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _check_result(task: BaseOperatorModel, view: DataView, value: Any) -> None:
+    """Raise GuardError unless the postconditions hold for ``value``."""
+    if not task.postconditions:
+        return
+    names = {**view.extras, "result": value, "output": value, task.task_id: value}
+    if task.result_key:
+        names[task.result_key] = value
+    _check(task.postconditions, dataclasses.replace(view, extras=names), "Postcondition")
 
 
 def _check(guards: Sequence[DataGuard], view: DataView, kind: str) -> None:

@@ -249,7 +249,12 @@ def _all_tasks(scope: ScopeSource) -> Iterable[BaseOperatorModel]:
 
 
 def _command_tool(task: BaseOperatorModel, name: str) -> str | None:
-    """The tool whose argument ``name`` holds a command line, if it does."""
-    if isinstance(task, CallOperatorModel) and takes_command(task.function) and name in {"args", "kwargs"}:
-        return task.function
-    return None
+    """The tool whose argument the field ``name`` holds a command line of, if it does."""
+    match task:
+        case CallOperatorModel() if name in {"args", "kwargs"}:
+            tool = task.function
+        case ReflexiveOperatorModel():
+            tool = {"generator_kwargs": task.generator, "verifier_kwargs": task.verifier}.get(name)
+        case _:
+            tool = None
+    return tool if takes_command(tool) else None

@@ -11,7 +11,17 @@ from highway_core.utils.processes import ProcessResult, run_process
 
 _SHOWN = 2_000
 """How much of what a program printed goes into an error message."""
-_KEPT_BACK = frozenset({"HIGHWAY_API_KEY", "HIGHWAY_DATABASE_URL", "HIGHWAY_LLM_API_KEY", "HIGHWAY_SMTP_PASSWORD"})
+_KEPT_BACK = frozenset(
+    {
+        "DATABASE_URL",
+        "DB_PASSWORD",
+        "HIGHWAY_API_KEY",
+        "HIGHWAY_DATABASE_URL",
+        "HIGHWAY_LLM_API_KEY",
+        "HIGHWAY_SMTP_PASSWORD",
+        "POSTGRES_PASSWORD",
+    }
+)
 _SECRETS = "HIGHWAY_SECRET_"
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from highway_core.config import Settings
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.loader import Source, compile_document
 from highway_core.lifecycle import TASK_FINAL, TaskStatus
-from tests.data.tools import conformance_tools  # noqa: F401 - registers test.*
+from highway_core.tools.registry import ToolRegistry
+from tests.conformance.observed import TOOLS
 from tests.random_workflows import Draft, workflows
 from tests.simulation import Simulation, outcome
+
+ToolRegistry(Settings(tools_dir=TOOLS)).resolve("test.echo")
 
 many = settings(
     max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
