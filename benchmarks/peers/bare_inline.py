@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from graphlib import TopologicalSorter
 
-from shapes import Graph, report
+from shapes import Graph, nothing, report
 
 
 def noop() -> None:
     pass
 
 
-def prepare(graph: Graph) -> Callable[[], None]:
-    return lambda: run(graph)
+def prepare(graph: Graph) -> tuple[Callable[[], None], Callable[[], None]]:
+    return lambda: run(graph), nothing
 
 
 def run(graph: Graph) -> None:

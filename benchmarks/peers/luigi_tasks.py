@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 import luigi
-from shapes import Graph, report
+from shapes import Graph, nothing, report
 
 graph: Graph = {}
 done: set[str] = set()
@@ -25,11 +25,11 @@ class Noop(luigi.Task):
         done.add(self.name)
 
 
-def prepare(wanted: Graph) -> Callable[[], None]:
+def prepare(wanted: Graph) -> tuple[Callable[[], None], Callable[[], None]]:
     graph.clear()
     graph.update(wanted)
     done.clear()
-    return run
+    return run, nothing
 
 
 def run() -> None:

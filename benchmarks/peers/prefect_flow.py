@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from prefect import flow, task
 from prefect.task_runners import ThreadPoolTaskRunner
-from shapes import WORKERS, Graph, report
+from shapes import WORKERS, Graph, nothing, report
 
 
 @task
@@ -28,8 +28,8 @@ def run(graph: Graph) -> None:
         future.result()
 
 
-def prepare(graph: Graph) -> Callable[[], None]:
-    return lambda: run(graph)
+def prepare(graph: Graph) -> tuple[Callable[[], None], Callable[[], None]]:
+    return lambda: run(graph), nothing
 
 
 report(prepare, version("prefect"))

@@ -23,6 +23,7 @@ from highway_core.engine.context import ChildOutcome
 from highway_core.engine.decisions import ChildRun
 from highway_core.engine.events import LocalEvents
 from highway_core.engine.graph import CompiledWorkflow
+from highway_core.engine.inline_work import InlineWork
 from highway_core.engine.local_resume import child_outcome
 from highway_core.engine.local_run import LocalRun
 from highway_core.engine.local_runs import DrivenRun, RunListener, RunOpener
@@ -39,6 +40,8 @@ logger = logging.getLogger("HighwayEngine")
 
 _BATCH = 256
 """How many changed instances are worth a commit while answers keep coming."""
+_MOMENT = 0.002
+"""Seconds that may pass between two commits while tasks are being worked on: answers come in swarms."""
 
 Message = tuple[Steps, Instance, Ask, Outcome] | Callable[[], None]
 Launch = tuple[Steps, Instance, Ask]
@@ -72,7 +75,9 @@ class Orchestrator:
         self._commits = 0
         self._given_up: set[tuple[Instance, int]] = set()
         self._interrupted: str | None = None
+        self._committed_at = 0.0
         self._inline = False
+        self._inline_work = InlineWork(services.store)
         self._opener = RunOpener(self, services)
         self._root = (workflow_run_id, workflow, dict(inputs or {}))
 
@@ -165,9 +170,13 @@ class Orchestrator:
         launches, self._launches = self._launches, []
         if not launches:
             return
+        alone = len(launches) == 1 and self._may_run_inline(launches[0][1])
+        if not alone:
+            for steps, instance, _ in launches:
+                steps.recorder.changed(instance)
         if any(instance.flush_needed > self._commits for _, instance, _ in launches):
             self._commit()
-        if len(launches) == 1 and self._may_run_inline(launches[0][1]):
+        if alone:
             self._run_inline(*launches[0])
             return
         for steps, instance, ask in launches:
@@ -180,6 +189,7 @@ class Orchestrator:
 
     def _run_inline(self, steps: Steps, instance: Instance, ask: Ask) -> None:
         ask.interruptible = threading.current_thread() is threading.main_thread()
+        self._inline_work.begins(steps.recorder, instance)
         self._inline = ask.interruptible
         try:
             outcome = self._runner.run(ask)
@@ -188,6 +198,7 @@ class Orchestrator:
             return
         finally:
             self._inline = False
+            self._inline_work.over()
         steps.answered(instance, ask, outcome)
 
     def _work(self, steps: Steps, instance: Instance, ask: Ask) -> None:
@@ -196,22 +207,30 @@ class Orchestrator:
 
     def _wait(self) -> None:
         """Take what has arrived; with nothing there, commit and wait for an answer, a timer or a command."""
-        try:
-            message = self._inbox.get_nowait()
-        except Empty:
+        message = self._receive(self._patience())
+        if message is None:
             self._commit()
-            seconds = self._timers.wait(self._clock.monotonic())
-            try:
-                message = self._inbox.get(timeout=seconds)
-            except Empty:
-                message = _nothing
-        self._take(message)
+            message = self._receive(self._timers.wait(self._clock.monotonic()))
+        if message is not None:
+            self._take(message)
         self._drain()
         self._timers.run_due(self._clock.monotonic())
         if sum(driven.recorder.size for driven in self._runs.values()) >= _BATCH:
             self._commit()
         for _ in range(min(self._threads.free, len(self._backlog))):
             self._ready.append(self._backlog.popleft())
+
+    def _receive(self, seconds: float | None) -> Message | None:
+        try:
+            return self._inbox.get(timeout=seconds)
+        except Empty:
+            return None
+
+    def _patience(self) -> float:
+        """How long an empty inbox is no reason to commit."""
+        if self._threads.idle:
+            return 0.0
+        return max(0.0, self._committed_at + _MOMENT - self._clock.monotonic())
 
     def _drain(self) -> None:
         """Take what is in the inbox now."""
@@ -238,6 +257,7 @@ class Orchestrator:
             if driven.run.is_over and driven.run.parent is not None:
                 del self._runs[driven.run.run_id]
         self._commits += 1
+        self._committed_at = self._clock.monotonic()
 
     def _give_up_all(self, root: LocalRun, reason: str) -> None:
         """Interrupted: stop what runs, and leave every run so that it can be resumed."""

@@ -44,6 +44,10 @@ class RunRecorder:
             instance.dirty = True
             self._changed.append(instance)
 
+    def snapshot(self, instance: Instance) -> RunChanges:
+        """The row of ``instance`` as it stands now, for a commit of its own."""
+        return RunChanges(self._run.run_id, tasks=[self._record(instance)])
+
     def attempt(self, instance: Instance, status: TaskStatus, now: datetime, error: str | None) -> None:
         """One attempt is over."""
         started = instance.started_at or now
@@ -107,7 +111,7 @@ class RunRecorder:
 
 def _columns(node: Node) -> TaskColumns:
     task = node.task
-    dependencies = dumps(task.dependencies)
+    dependencies = dumps(task.dependencies) if task.dependencies else "[]"
     if not isinstance(task, CallOperatorModel):
         return TaskColumns(task.operator_type, None, None, None, None, None, None, task.result_key, dependencies)
     return TaskColumns(
@@ -116,8 +120,8 @@ def _columns(node: Node) -> TaskColumns:
         task.function,
         task.image,
         None if task.command is None else dumps(task.command),
-        dumps(task.args),
-        dumps(task.kwargs),
+        dumps(task.args) if task.args else "[]",
+        dumps(task.kwargs) if task.kwargs else "{}",
         task.result_key,
         dependencies,
     )

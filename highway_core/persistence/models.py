@@ -45,6 +45,9 @@ __all__ = [
 
 ONE_TREE = {"sqlite_with_rowid": False}
 """SQLite keeps the rows in their key's index: a save of a task touches half as many pages."""
+UNFINISHED = text(f"status <> '{TaskStatus.COMPLETED.value}'")
+"""SQLite keeps completed tasks out of the indexes beside the key, which finds them by their run: a save costs as many
+pages as it touches."""
 
 
 class Base(DeclarativeBase):
@@ -134,9 +137,9 @@ class Task(Base):
     __table_args__ = (
         PrimaryKeyConstraint("workflow_id", "task_id", name="uix_task_workflow_pair"),
         one_of("status", TaskStatus),
-        Index("idx_tasks_workflow_id", "workflow_id", "ordinal"),
-        Index("idx_tasks_status", "status"),
-        Index("idx_tasks_workflow_status", "workflow_id", "status"),
+        Index("idx_tasks_workflow_id", "workflow_id", "ordinal", sqlite_where=UNFINISHED),
+        Index("idx_tasks_status", "status", sqlite_where=UNFINISHED),
+        Index("idx_tasks_workflow_status", "workflow_id", "status", sqlite_where=UNFINISHED),
         Index(
             "idx_tasks_poll_runnable",
             "status",

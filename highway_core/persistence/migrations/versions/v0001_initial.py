@@ -135,9 +135,10 @@ def _create_tasks() -> None:
         sa.CheckConstraint(_TASK_STATUS, name="ck_tasks_status"),
         _of_run("tasks"),
     )
-    op.create_index("idx_tasks_workflow_id", "tasks", ["workflow_id", "ordinal"])
-    op.create_index("idx_tasks_status", "tasks", ["status"])
-    op.create_index("idx_tasks_workflow_status", "tasks", ["workflow_id", "status"])
+    unfinished = sa.text("status <> 'completed'")
+    op.create_index("idx_tasks_workflow_id", "tasks", ["workflow_id", "ordinal"], sqlite_where=unfinished)
+    op.create_index("idx_tasks_status", "tasks", ["status"], sqlite_where=unfinished)
+    op.create_index("idx_tasks_workflow_status", "tasks", ["workflow_id", "status"], sqlite_where=unfinished)
     _partial_index("idx_tasks_poll_runnable", "tasks", ["status", "wake_up_at"])
     _partial_index("idx_tasks_event_token", "tasks", ["event_token"], unique=True)
     op.create_table(
