@@ -12,12 +12,13 @@ from highway_core.engine.arms import Arms, arm_place, arm_targets
 from highway_core.engine.cycles import find_cycle
 from highway_core.engine.flatten import ScopeSource
 from highway_core.engine.graph import MAX_NESTING, BranchSpan, Edge, Names, Node, WorkflowGraph
-from highway_core.engine.models import JoinOperatorModel, TriggerRule
+from highway_core.engine.models import JoinMode, JoinOperatorModel, TriggerRule
 from highway_core.engine.readiness import Answer, CallbackRule, Rule, Via
 from highway_core.engine.report import Report
 from highway_core.utils.naming import did_you_mean
 
-_FORGIVING = frozenset({TriggerRule.ALL_DONE, TriggerRule.NONE_FAILED})
+_FORGIVING = frozenset({TriggerRule.ALL_DONE, TriggerRule.NONE_FAILED, TriggerRule.ONE_DONE, JoinMode.ALL_OF})
+"""Rules that may go on after predecessors which were skipped or failed: also after those of a branch never opened."""
 _FIRST_OF = frozenset({"one_success", "one_done", "any_of"})
 _MOST_GUESSES = 100
 

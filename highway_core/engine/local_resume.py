@@ -62,6 +62,7 @@ class Restorer:
     def _complete(self, instance: Instance, row: TaskRecord, taken: list[str] | None) -> None:
         instance.attempt = row.attempt
         instance.started_at = row.started_at
+        instance.completed_at = row.completed_at
         if taken is not None:
             instance.taken = frozenset(taken)
         if instance.node.body is not None:

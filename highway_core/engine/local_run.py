@@ -174,7 +174,7 @@ class LocalRun:
         self._tell(deque([instance]))
 
     def _settle(self, instance: Instance, status: TaskStatus) -> None:
-        instance.completed_at = self._host.now()
+        instance.completed_at = instance.completed_at or self._host.now()  # a restored task keeps its own
         self.move(instance, status)
 
     def _tell(self, ended: deque[Instance]) -> None:

@@ -192,6 +192,8 @@ class Orchestrator:
         self._inline_work.begins(steps.recorder, instance)
         self._inline = ask.interruptible
         try:
+            if self._interrupted is not None:  # it came before anybody could raise it in here
+                return
             outcome = self._runner.run(ask)
         except KeyboardInterrupt:
             self._interrupted = self._interrupted or "KeyboardInterrupt"

@@ -33,5 +33,11 @@ class Report:
     def raise_any(self) -> None:
         """DocumentError with all problems, if there are any."""
         if self.problems:
-            unique = list(dict.fromkeys(self.problems))
+            unique = sorted(dict.fromkeys(self.problems), key=_in_document_order)
             raise DocumentError(unique, self._source, self.warnings)
+
+
+def _in_document_order(problem: Problem) -> tuple[int, int]:
+    """Line and column, from ``file:line:column``; what has no position keeps its turn."""
+    *_, line, column = ["0", "0", *problem.position.split(":")]
+    return (int(line), int(column)) if line.isdecimal() and column.isdecimal() else (0, 0)

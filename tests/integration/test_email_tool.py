@@ -82,8 +82,7 @@ def attempt(server: Server) -> Iterator[Enter]:
 
     def enter(user: str = "", password: str = "", port: int | None = None, finance: str = "", key: str = "") -> None:
         smtp = SmtpSettings("127.0.0.1", port or server.port, user, password, "highway@example.org", starttls=False)
-        environ = {"HIGHWAY_FINANCE_EMAIL": finance} if finance else {}
-        settings = Settings(smtp=smtp, environ=environ)
+        settings = Settings(smtp=smtp, finance_email=finance or None)
         state = type("State", (), {"memory": {}, "variables": {}, "results": {}})()
         enter_context(ToolContext("run", "w", "t", 1, settings, StopScope(), state, idempotency_key=key))
 
