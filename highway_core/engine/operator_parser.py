@@ -93,6 +93,9 @@ def _parse_operator(raw: Any, place: Place, report: Report, task_id: str | None 
             hint = did_you_mean(str(kind), OPERATORS) or f"one of {', '.join(OPERATORS)}"
             report.add((*place, "operator_type"), f"unknown operator '{kind}'", hint)
         return _placeholder(raw, task_id)
+    if sum(step in _CONTAINERS for step in place) >= MAX_NESTING and raw.keys() & _CONTAINERS:
+        report.add(place, f"operators nest deeper than {MAX_NESTING}, the limit")
+        return _placeholder(raw, task_id)
     inner = _parse_inner(raw, place, report)
     task = _validated(model, raw, place, report)
     if task is None:
@@ -107,10 +110,6 @@ def _parse_operator(raw: Any, place: Place, report: Report, task_id: str | None 
 def _parse_inner(raw: dict[str, Any], place: Place, report: Report) -> dict[str, Any]:
     """Take the operators out of ``raw``; field → their models, or the placeholders of those that are wrong."""
     inner: dict[str, Any] = {}
-    if sum(step in _CONTAINERS for step in place) >= MAX_NESTING and raw.keys() & _CONTAINERS:
-        report.add(place, f"operators nest deeper than {MAX_NESTING}, the limit")
-        raw.update({name: type(raw[name])() for name in raw.keys() & _CONTAINERS})
-        return inner
     body = raw.get("loop_body", [] if raw["operator_type"] in _LOOPS else None)
     if isinstance(body, list):
         if not body and raw["operator_type"] in _LOOPS:
