@@ -15,7 +15,7 @@ from highway_core.errors import StorageError
 from highway_core.persistence.engines import IMMEDIATE, engine_over
 from highway_core.persistence.location import Location, locate
 from highway_core.persistence.models import Base
-from highway_core.persistence.schema_version import HEAD, KNOWN, SELECT_VERSION
+from highway_core.persistence.schema_version import CREATE_VERSION_TABLE, HEAD, KNOWN, SELECT_VERSION
 
 _log = logging.getLogger(__name__)
 
@@ -98,8 +98,5 @@ def _create(connection: Connection, stamped: bool) -> None:
     """All tables as the models have them, and the stamp that Alembic would have left."""
     Base.metadata.create_all(connection, checkfirst=False)
     if not stamped:
-        connection.exec_driver_sql(
-            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL,"
-            " CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
-        )
+        connection.exec_driver_sql(CREATE_VERSION_TABLE)
     connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": HEAD})

@@ -13,6 +13,7 @@ from highway_core.persistence.connection import Batch
 from highway_core.persistence.location import Location
 from highway_core.persistence.schema_version import HEAD, SELECT_VERSION
 from highway_core.persistence.sqlite_file import open_sqlite
+from highway_core.persistence.sqlite_schema import create_if_empty
 from highway_core.persistence.statements.local import SQLITE, Statement
 
 
@@ -26,7 +27,7 @@ class SqliteConnection:
         self._closed = False
         self._connection = open_sqlite(location)
         try:
-            if not self._up_to_date():
+            if not self._up_to_date() and not self._created():
                 # SQLAlchemy owns the schema, takes 150 ms to import, and is needed once in a database's life.
                 from highway_core.persistence.schema import ensure_sqlite_schema  # noqa: PLC0415
 
@@ -34,6 +35,12 @@ class SqliteConnection:
         except StorageError:
             self._connection.close()
             raise
+
+    def _created(self) -> bool:
+        try:
+            return create_if_empty(self._connection)
+        except (OSError, sqlite3.Error) as error:
+            raise self._location.error("be given its tables", error) from error
 
     def _up_to_date(self) -> bool:
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, inspect
+from sqlalchemy import Engine, create_engine, create_mock_engine, inspect
 from sqlalchemy.pool import NullPool
 
 from highway_core.errors import StorageError
@@ -26,6 +26,7 @@ from highway_core.persistence.models import Base
 from highway_core.persistence.schema import ensure_schema
 from highway_core.persistence.schema_version import HEAD, KNOWN
 from highway_core.persistence.sql_persistence import SQLPersistenceManager
+from highway_core.persistence.sqlite_schema import SCHEMA
 from tests.original_schema import VINTAGES, make_original
 from tests.stored_runs import new_run, task
 
@@ -201,6 +202,7 @@ def test_a_database_of_something_else_is_refused(engine: Engine, url: str) -> No
 _CREATE = """
 import sys
 from highway_core.persistence.sql_persistence import SQLPersistenceManager
+from highway_core.persistence.sqlite_schema import SCHEMA
 from tests.stored_runs import new_run
 print("ready", flush=True)
 sys.stdin.readline()
@@ -241,7 +243,7 @@ def test_five_processes_may_make_or_upgrade_the_schema_at_once(url: str, vintage
     manager.close_all_connections()
 
 
-def test_an_up_to_date_sqlite_database_opens_without_sqlalchemy(tmp_path: Path) -> None:
+def test_a_new_and_an_up_to_date_sqlite_database_open_without_sqlalchemy(tmp_path: Path) -> None:
     path = tmp_path / "runs.sqlite3"
     program = (
         "import sys; from highway_core.persistence.sql_persistence import SQLPersistenceManager;"
@@ -254,7 +256,7 @@ def test_an_up_to_date_sqlite_database_opens_without_sqlalchemy(tmp_path: Path) 
         for _ in range(2)
     ]
 
-    assert imported == [["sqlalchemy"], []]
+    assert imported == [[], []]
 
 
 def test_a_stamp_without_rows_counts_as_no_schema(tmp_path: Path) -> None:
@@ -267,3 +269,21 @@ def test_a_stamp_without_rows_counts_as_no_schema(tmp_path: Path) -> None:
 
     assert manager.load_run("nobody") is None
     manager.close()
+
+
+def rendered() -> str:
+    """What SQLAlchemy emits for the models on SQLite: write it to ``SCHEMA`` when they have changed."""
+    statements: list[str] = []
+
+    def note(statement: Any, *_: object, **__: object) -> None:
+        text = str(statement.compile(dialect=engine.dialect)).strip().replace("\t", "    ")
+        statements.append("\n".join(line.rstrip() for line in text.splitlines()))
+
+    engine = create_mock_engine("sqlite://", note)
+    Base.metadata.create_all(engine, checkfirst=False)
+    statements.sort(key=lambda one: "" if one.startswith("CREATE TABLE") else one)  # a table's indexes are a set
+    return ";\n\n".join(statements) + ";\n"
+
+
+def test_the_schema_of_a_new_sqlite_database_is_that_of_the_models() -> None:
+    assert SCHEMA.read_text(encoding="utf-8") == rendered()
