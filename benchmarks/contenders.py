@@ -27,7 +27,7 @@ PACKAGES = {
 """What pip installs for a peer."""
 
 _PREFECT = {
-    "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",  # a server of its own on a SQLite file, for as long as the process lives
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",  # a server of its own on a SQLite file, while the process lives
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
@@ -55,7 +55,13 @@ class Contender:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             environ = {**clean_environment(), "PREFECT_HOME": folder, **self.environ}
             done = subprocess.run(
-                command, env=environ, cwd=folder, capture_output=True, text=True, timeout=_LONGEST_SAMPLE
+                command,
+                env=environ,
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=_LONGEST_SAMPLE,
+                check=False,
             )
         if done.returncode:
             raise SystemExit(f"{self.name} failed:\n{done.stderr[-3000:]}")

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,33 @@ from commands import memory, start_up
 from contenders import PACKAGES, Contender, contenders
 
 SHAPES = ("chain", "fan-out")
+PHASES = ("prepare", "run", "close")
 MEMORY_TASKS = 10_000
 
 Samples = dict[str, dict[str, list[float]]]
-"""Contender → shape → µs a task, one for each sample."""
+"""Contender → shape → seconds or µs, one for each sample."""
+
+
+def _samples() -> Samples:
+    return defaultdict(lambda: defaultdict(list))
+
+
+@dataclass
+class Measured:
+    """Everything that was seen; samples, not medians."""
+
+    tasks: int
+    phases: dict[str, Samples] = field(default_factory=lambda: {phase: _samples() for phase in PHASES})
+    """µs a task of what is done once before a run, of the run, and of what is left to do after it."""
+    versions: dict[str, str] = field(default_factory=dict)
+    start_up: dict[str, list[float]] = field(default_factory=dict)
+    """Seconds."""
+    memory: dict[str, float] = field(default_factory=dict)
+    """MB."""
+
+    def median(self, name: str, shape: str, phase: str = "run") -> float:
+        """µs a task."""
+        return statistics.median(self.phases[phase][name][shape])
 
 
 @dataclass(frozen=True)
@@ -50,24 +73,23 @@ class Target:
         sign = "≥" if self.at_least else "≤"
         digits = 2 if self.value < 10 else 0
         value, limit = f"{self.value:,.{digits}f} {self.unit}", f"{sign} {self.limit:g} {self.unit}"
-        return f"{self.what:<52}{value:>12}{limit:>12}   {'met' if self.met else 'MISSED'}"
+        return f"{self.what:<46}{value:>10}{limit:>12}   {'met' if self.met else 'MISSED'}"
 
 
 def main() -> None:
     options = arguments()
-    without = set(options.without.split(",")) - {""}
-    everyone = contenders(options.venvs, without)
-    versions: dict[str, str] = {}
-    runs, preparing = overhead(everyone, options, versions)
+    measured = Measured(options.tasks)
+    measure_overhead(contenders(options.venvs, set(options.without.split(","))), options, measured)
     with tempfile.TemporaryDirectory() as folder:
-        starts = start_up(Path(folder), options.rounds)
-        peaks = memory(Path(folder), MEMORY_TASKS)
-    seconds = {name: statistics.median(values) for name, values in starts.items()}
-    reached = targets(medians(runs), seconds, peaks)
+        measured.start_up = start_up(Path(folder), options.rounds)
+        measured.memory = memory(Path(folder), MEMORY_TASKS)
+    reached = targets(measured)
     if options.json:
-        print(json.dumps(as_json(runs, preparing, starts, peaks, reached, versions), indent=2))
+        found = {"machine": machine(), **asdict(measured), "targets": [as_json(target) for target in reached]}
+        print(json.dumps(found, indent=2))
     else:
-        print_tables(runs, preparing, seconds, peaks, reached, versions)
+        print_tables(measured)
+        print("\nTargets\n", *reached, sep="\n")
 
 
 def arguments() -> argparse.Namespace:
@@ -86,91 +108,58 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def overhead(
-    everyone: Iterable[Contender], options: argparse.Namespace, versions: dict[str, str]
-) -> tuple[Samples, Samples]:
-    """µs a task of running and of preparing."""
-    runs: Samples = defaultdict(lambda: defaultdict(list))
-    preparing: Samples = defaultdict(lambda: defaultdict(list))
+def measure_overhead(everyone: Iterable[Contender], options: argparse.Namespace, measured: Measured) -> None:
+    """One sample of each, shape by shape, and again."""
     for number in range(options.rounds):
         for shape in SHAPES:
             for one in everyone:
                 if one.few and number >= options.peer_rounds:
                     continue
                 sample = one.sample(shape, options.tasks)
-                runs[one.name][shape].append(sample["run"] / sample["tasks"] * 1e6)
-                preparing[one.name][shape].append(sample["prepare"] / sample["tasks"] * 1e6)
-                versions[one.name] = sample["version"]
+                measured.versions[one.name] = sample["version"]
+                for phase in PHASES:
+                    measured.phases[phase][one.name][shape].append(sample[phase] / sample["tasks"] * 1e6)
         print(f"round {number + 1} of {options.rounds} is done", file=sys.stderr)
-    return runs, preparing
 
 
-def medians(samples: Samples) -> dict[str, dict[str, float]]:
-    return {
-        name: {shape: statistics.median(values) for shape, values in shapes.items()} for name, shapes in samples.items()
-    }
-
-
-def targets(runs: dict[str, dict[str, float]], seconds: dict[str, float], peaks: dict[str, float]) -> list[Target]:
+def targets(measured: Measured) -> list[Target]:
     """What issue 2 asks for, beside what was seen."""
-    ours, bare = runs["Highway"], runs["bare threads"]
-    found = [
-        Target("chain: Highway / bare threads", ours["chain"] / bare["chain"], 3, "×"),
-        Target("fan-out: Highway / bare threads", ours["fan-out"] / bare["fan-out"], 8, "×"),
-    ]
-    for shape in SHAPES if "Prefect" in runs else ():
-        times = runs["Prefect"][shape] / ours[shape]
-        found.append(Target(f"{shape}: Prefect / Highway", times, 20, "×", at_least=True))
+    found = []
+    for shape, times in (("chain", 3), ("fan-out", 8)):
+        ratio = measured.median("Highway", shape) / measured.median("bare threads", shape)
+        found.append(Target(f"{shape}: Highway / bare threads", ratio, times, "×"))
+    for shape in SHAPES if "Prefect" in measured.versions else ():
+        ratio = measured.median("Prefect", shape) / measured.median("Highway", shape)
+        found.append(Target(f"{shape}: Prefect / Highway", ratio, 20, "×", at_least=True))
+    seconds = {name: statistics.median(values) for name, values in measured.start_up.items()}
     found.append(Target("start-up: hello.yaml / three imports", seconds["hello"] / seconds["imports"], 1.5, "×"))
-    for shape, peak in peaks.items():
+    for shape, peak in measured.memory.items():
         found.append(Target(f"memory: {MEMORY_TASKS:,} tasks, {shape}, from YAML", peak, 300, "MB"))
     return found
 
 
-def print_tables(
-    runs: Samples,
-    preparing: Samples,
-    seconds: dict[str, float],
-    peaks: dict[str, float],
-    reached: list[Target],
-    versions: dict[str, str],
-) -> None:
-    bare = medians(runs)["bare threads"]
+def print_tables(measured: Measured) -> None:
     print(f"{machine()}\n\nµs a task: median (least – most), and how many times bare threads\n")
-    print(f"{'':<16}" + "".join(f"{shape:^38}" for shape in SHAPES))
-    for name, shapes in runs.items():
-        line = f"{name} {versions[name]}".ljust(16)
+    print(" " * 16 + "".join(f"{shape:^41}" for shape in SHAPES))
+    for name, shapes in measured.phases["run"].items():
+        line = f"{name} {measured.versions[name]}".ljust(16)
         for shape in SHAPES:
-            values = shapes[shape]
-            median = statistics.median(values)
+            median, values = measured.median(name, shape), shapes[shape]
             spread = f"({min(values):,.1f} – {max(values):,.1f})"
-            line += f"{median:>10,.1f} {spread:<19}{median / bare[shape]:>6,.2f} ×"
+            line += f"{median:>9,.1f} {spread:<23}{median / measured.median('bare threads', shape):>6,.2f} ×"
         print(line)
-    loading = medians(preparing)["Highway"]
-    print(f"\nHighway, before a run: load and validate, µs a task: {loading['chain']:.0f} / {loading['fan-out']:.0f}")
-    print("Start-up, ms: " + ", ".join(f"{name} {value * 1e3:.0f}" for name, value in seconds.items()))
-    print("\nTargets\n")
-    for target in reached:
-        print(target)
+    print()
+    for phase, meaning in (
+        ("prepare", "opening the database, loading and validating"),
+        ("close", "closing the database"),
+    ):
+        medians = ", ".join(f"{shape} {measured.median('Highway', shape, phase):.0f}" for shape in SHAPES)
+        print(f"Highway apart from that, µs a task, {meaning}: {medians}")
+    print("Start-up, ms: " + ", ".join(f"{k} {statistics.median(v) * 1e3:.0f}" for k, v in measured.start_up.items()))
 
 
-def as_json(
-    runs: Samples,
-    preparing: Samples,
-    starts: dict[str, list[float]],
-    peaks: dict[str, float],
-    reached: list[Target],
-    versions: dict[str, str],
-) -> dict[str, Any]:
-    return {
-        "machine": machine(),
-        "run_us_a_task": runs,
-        "prepare_us_a_task": preparing,
-        "start_up_seconds": starts,
-        "memory_mb": peaks,
-        "versions": versions,
-        "targets": [{**vars(target), "met": target.met} for target in reached],
-    }
+def as_json(target: Target) -> dict[str, Any]:
+    return {**asdict(target), "met": target.met}
 
 
 def machine() -> str:

@@ -12,7 +12,6 @@ Graph = dict[str, list[str]]
 """Task → the tasks before it, in an order in which they could be done."""
 
 WORKERS = 10
-PHASES = ("prepare", "run", "close")
 _WARM_UP = 30
 
 
@@ -49,5 +48,7 @@ def report(prepare: Callable[[Graph], tuple[Callable[[], None], Callable[[], Non
     moments.append(time.perf_counter())
     close()
     moments.append(time.perf_counter())
-    seconds = {name: end - begin for name, begin, end in zip(PHASES, moments, moments[1:], strict=False)}
+    seconds = {
+        name: end - begin for name, begin, end in zip(("prepare", "run", "close"), moments, moments[1:], strict=False)
+    }
     print(json.dumps({"tasks": len(graph), "version": version, **seconds}))
