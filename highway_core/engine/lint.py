@@ -23,12 +23,13 @@ def warn_about_dead_tasks(graph: WorkflowGraph, source: ScopeSource, report: Rep
     dead = _never_run(graph, taken) if taken else {}
     for index, culprit in dead.items():
         report.warn(source.places[graph.nodes[index].task_id], f"it can never run: '{culprit}' never takes its arm")
+    for index in dead:
+        name = graph.nodes[index].task_id
+        for edge in graph.nodes[index].edges:
+            if edge.target not in dead and edge.via is Via.MAIN:
+                waiting = graph.nodes[edge.target].task_id
+                report.warn(source.places[waiting], f"it waits for '{name}', which can only be skipped")
     for node in graph.nodes:
-        if node.index not in dead and node.main:
-            for other in dead:
-                if any(edge.target == node.index and edge.via is Via.MAIN for edge in graph.nodes[other].edges):
-                    name = graph.nodes[other].task_id
-                    report.warn(source.places[node.task_id], f"it waits for '{name}', which can only be skipped")
         if node.body is not None:
             warn_about_dead_tasks(node.body, source.bodies[node.task_id], report)
 

@@ -26,7 +26,7 @@ from highway_core.engine.source_document import MAX_BYTES, SourceDocument
 from highway_core.engine.validation import Checker, Tools
 from highway_core.engine.yaml_reader import read_json, read_yaml
 from highway_core.errors import DocumentError, Problem, ResultError
-from highway_core.utils.json_values import to_storable
+from highway_core.utils.json_values import dumps, to_storable
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json", ".py"})
 
@@ -135,6 +135,10 @@ def _branch_variables(tasks: Iterable[BaseOperatorModel]) -> Iterator[tuple[str,
 
 
 def _canonical(data: Mapping[str, Any], report: Report) -> str:
+    try:
+        return dumps(data)
+    except (TypeError, ValueError):
+        pass  # a document that was made in Python may hold datetimes and the like
     try:
         return to_storable(data, max_bytes=MAX_BYTES, name="document")[1]
     except ResultError as error:

@@ -17,7 +17,7 @@ from highway_core.engine.graph import Node, WorkflowGraph
 from highway_core.engine.local_run import LocalRun
 from highway_core.engine.run_state import Instance, Scope
 from highway_core.engine.steps import Steps
-from highway_core.lifecycle import TaskStatus
+from highway_core.lifecycle import TASK_OPEN, TaskStatus
 from highway_core.persistence.manager import SavedRun, TaskRecord
 from highway_core.utils.json_values import loads
 
@@ -44,20 +44,46 @@ class Restorer:
         left = json.loads(row.progress_json) if row.progress_json else {}
         instance.progress = left.get("progress")
         taken = left.get("taken")
+        kind = instance.node.task.operator_type
+        if kind == "terminate":
+            return False  # it is to end the run again
         if instance.node.branches and taken is not None:
-            self._run.start(instance)
+            self._begin(instance, row)
+            self._steps.watch_branches(instance)
             self._run.take(instance, Branch(frozenset(taken), gather=True))
             return True
         if row.status is TaskStatus.COMPLETED:
             self._complete(instance, row, taken)
             return True
-        if instance.node.task.operator_type == "wait" and row.wake_up_at is not None:
-            self._run.start(instance)
-            self._steps.sleep(instance, row.wake_up_at)
+        if row.status is TaskStatus.WAITING_FOR_TIMER and row.wake_up_at is not None:
+            self._begin(instance, row)
+            if kind == "wait":
+                self._steps.sleep(instance, row.wake_up_at)
+            else:
+                self._steps.delay(instance, row.wake_up_at, row.error_message)
             return True
         if instance.node.body is not None:
-            self._refill(instance, done=-1)
+            self._go_on(instance, row)
         return False
+
+    def _begin(self, instance: Instance, row: TaskRecord) -> None:
+        """Take up the attempt that was going on."""
+        instance.attempt = row.attempt
+        instance.started_at = row.started_at
+        self._run.start(instance)
+        self._steps.watch_attempt(instance)
+
+    def _go_on(self, instance: Instance, row: TaskRecord) -> None:
+        """A loop is asked again, in the attempt that was going on; what earlier attempts left does not count."""
+        if row.status in TASK_OPEN:
+            instance.attempt = row.attempt - 1
+        instance.started_at = row.started_at
+        if row.started_at is not None:
+            for path, inner in list(self._rows.items()):
+                ended = inner.completed_at
+                if path.startswith(f"{instance.path}[") and ended is not None and ended < row.started_at:
+                    del self._rows[path]
+        self._refill(instance, done=-1)
 
     def _complete(self, instance: Instance, row: TaskRecord, taken: list[str] | None) -> None:
         instance.attempt = row.attempt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +22,18 @@ from highway_core.utils.process_identity import is_alive, process_identity
 
 MAX_RUN_DEPTH = 50
 """How deep runs may start runs. A workflow that starts itself ends here."""
+
+
+_PART = "#"
+_NUMBERS = itertools.count(1)
+_ACTIVE: set[str] = set()
+"""The orchestrators of this process that have not ended: process identity, ``#`` and a number."""
+
+
+def _is_driven(owner: str) -> bool:
+    """True if the orchestrator that calls itself ``owner`` may still be at work."""
+    process = owner.partition(_PART)[0]
+    return owner in _ACTIVE if process == process_identity() else is_alive(process) is not False
 
 
 class RunListener:
@@ -55,6 +68,8 @@ class RunOpener:
 
     def __init__(self, driver: _Driver, services: LocalServices) -> None:
         self._driver = driver
+        self._owner = f"{process_identity()}{_PART}{next(_NUMBERS)}"
+        _ACTIVE.add(self._owner)
         self._services = services
         self._store = services.store
 
@@ -75,6 +90,10 @@ class RunOpener:
         driven.run.depth = depth
         return driven
 
+    def close(self) -> None:
+        """The runs that were opened are driven no longer."""
+        _ACTIVE.discard(self._owner)
+
     def _driven(self, run: LocalRun) -> DrivenRun:
         recorder = RunRecorder(run)
         steps = Steps(run, recorder, self._driver, self._services)
@@ -94,7 +113,7 @@ class RunOpener:
             inputs=run.inputs,
             parent_run_id=None if parent is None else parent.run_id,
             started_at=run.started_at,
-            owner=process_identity(),
+            owner=self._owner,
         )
 
     def _reopen(self, saved: SavedRun, workflow: CompiledWorkflow, inputs: Mapping[str, Any]) -> DrivenRun:
@@ -110,10 +129,10 @@ class RunOpener:
         if saved.status is RunStatus.COMPLETED:
             run.recall(saved.status, None, loads(saved.result_json or "null"))
             return self._driven(run)
-        me = process_identity()
-        if saved.status is RunStatus.RUNNING and record.owner != me and is_alive(record.owner) is not False:
+        if saved.status is RunStatus.RUNNING and _is_driven(record.owner):
             raise RunConflictError(f"Run '{record.run_id}' is being run by process {record.owner}.")
-        self._store.take_over(record.run_id, record.owner, me, RunStatus.RUNNING)
+        self._store.take_over(record.run_id, record.owner, self._owner, RunStatus.RUNNING)
+        saved = self._store.load_run(record.run_id) or saved  # its former owner may have stored something since
         driven = self._driven(run)
         driven.restorer = Restorer(driven.steps, saved)
         return driven

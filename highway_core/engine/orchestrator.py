@@ -30,7 +30,7 @@ from highway_core.engine.local_runs import DrivenRun, RunListener, RunOpener
 from highway_core.engine.local_services import LocalServices
 from highway_core.engine.run_state import Instance
 from highway_core.engine.steps import Steps
-from highway_core.engine.task_runner import Ask, Outcome
+from highway_core.engine.task_runner import Ask, Failure, Outcome
 from highway_core.engine.timers import Timers
 from highway_core.engine.worker_threads import WorkerThreads
 from highway_core.errors import DocumentError, RunError
@@ -76,7 +76,10 @@ class Orchestrator:
         self._given_up: set[tuple[Instance, int]] = set()
         self._interrupted: str | None = None
         self._committed_at = 0.0
-        self._inline = False
+        self._uncommitted = 0
+        """Changes since the last commit."""
+        self._inline: Ask | None = None
+        """What the deciding thread carries out itself, while it does."""
         self._inline_work = InlineWork(services.store)
         self._opener = RunOpener(self, services)
         self._root = (workflow_run_id, workflow, dict(inputs or {}))
@@ -100,7 +103,9 @@ class Orchestrator:
             self._commit()
             raise
         finally:
+            self._stop_work()
             self._threads.close()
+            self._opener.close()
             for one in self._runs:
                 self._runner.release(one)
         self._listener.run_over(driven.run)
@@ -113,12 +118,26 @@ class Orchestrator:
         """
         self._interrupted = reason
         self._inbox.put(_nothing)
-        return self._inline
+        return self._stop_inline(reason)
 
     def cancel(self, reason: str = "Cancelled.") -> None:
         """End the run as cancelled."""
         root = self._root[0]
         self._inbox.put(lambda: self._runs[root].run.terminate(RunStatus.CANCELLED, reason))
+        self._stop_inline(reason)
+
+    def _stop_inline(self, reason: str) -> bool:
+        """Tell the work on the deciding thread, which cannot hear, to stop.
+
+        True if that is the main thread: only an exception raised there reaches a tool that does not listen.
+        """
+        ask = self._inline
+        if ask is None:
+            return False
+        if ask.interruptible and threading.current_thread() is threading.main_thread():
+            return True
+        ask.tool.stop.stop(reason)
+        return ask.interruptible
 
     def add_items(self, task_path: str, items: list[Any]) -> None:
         """Add items to a ``foreach`` with ``dynamic: true`` that is running."""
@@ -138,28 +157,42 @@ class Orchestrator:
 
     def _drive(self, root: LocalRun) -> None:
         while not root.is_over:
-            self._start_ready()
             if self._interrupted is not None:
                 self._give_up_all(root, self._interrupted)
-            elif not root.is_over and not self._ready:
+            elif self._ready or self._launches:
+                self._start_ready()
+                self._launch()
+            else:
                 self._wait()
+            self._heed()
         self._commit()
 
+    def _heed(self) -> None:
+        """Hear what has come in meanwhile, and let those start for whom a thread is free now."""
+        self._drain()
+        self._timers.run_due(self._clock.monotonic())
+        if self._uncommitted >= _BATCH:
+            self._commit()
+        for _ in range(min(self._threads.free, len(self._backlog))):
+            self._ready.append(self._backlog.popleft())
+
     def _start_ready(self) -> None:
-        while (self._ready or self._launches) and self._interrupted is None:
-            while self._ready:
-                run, instance = self._ready.popleft()
-                if instance.is_open and not run.is_over:
-                    self._start(run, instance)
-            self._launch()
+        """Start what is ready, and what becomes ready by that: not for ever, others want to be heard too."""
+        for _ in range(_BATCH):
+            if not self._ready or self._interrupted is not None:
+                return
+            if not self._inbox.empty():
+                self._drain()
+                continue
+            run, instance = self._ready.popleft()
+            if instance.is_open and not run.is_over:
+                self._start(run, instance)
 
     def _start(self, run: LocalRun, instance: Instance) -> None:
         driven = self._runs[run.run_id]
         if driven.restorer is not None and instance.status is TaskStatus.QUEUED and driven.restorer.restore(instance):
             return
         waits = instance.status is TaskStatus.WAITING_FOR_CHILDREN
-        if waits:
-            self._drain()  # items that were added to a loop count if they came before it is asked whether it is over
         if not waits and self._runner.works(instance.node) and len(self._launches) >= self._threads.free:
             self._backlog.append((run, instance))
             return
@@ -168,6 +201,7 @@ class Orchestrator:
     def _launch(self) -> None:
         """Carry out what was started, after the commit that it needs."""
         launches, self._launches = self._launches, []
+        launches = [one for one in launches if one[1].is_open and one[1].epoch == one[2].fence]
         if not launches:
             return
         alone = len(launches) == 1 and self._may_run_inline(launches[0][1])
@@ -190,37 +224,41 @@ class Orchestrator:
     def _run_inline(self, steps: Steps, instance: Instance, ask: Ask) -> None:
         ask.interruptible = threading.current_thread() is threading.main_thread()
         self._inline_work.begins(steps.recorder, instance)
-        self._inline = ask.interruptible
+        self._inline = ask
         try:
-            if self._interrupted is not None:  # it came before anybody could raise it in here
+            if self._interrupted is not None or not self._inbox.empty():  # it came before anybody could stop this here
+                self._launches.append((steps, instance, ask))
                 return
             outcome = self._runner.run(ask)
         except KeyboardInterrupt:
             self._interrupted = self._interrupted or "KeyboardInterrupt"
             return
         finally:
-            self._inline = False
+            self._inline = None
             self._inline_work.over()
-        steps.answered(instance, ask, outcome)
+        if isinstance(outcome, Failure) and ask.tool.stop.stopped:
+            self._stopped_inline(steps, instance, ask, outcome)
+        else:
+            steps.answered(instance, ask, outcome)
+
+    def _stopped_inline(self, steps: Steps, instance: Instance, ask: Ask, outcome: Failure) -> None:
+        """Whoever stopped it has said why, and that comes first: the run was cancelled, or interrupted."""
+        self._drain()
+        if self._interrupted is None:
+            steps.answered(instance, ask, outcome)
 
     def _work(self, steps: Steps, instance: Instance, ask: Ask) -> None:
         """On a working thread."""
         self._inbox.put((steps, instance, ask, self._runner.run(ask)))
 
     def _wait(self) -> None:
-        """Take what has arrived; with nothing there, commit and wait for an answer, a timer or a command."""
+        """Wait for an answer, a timer or a command; what has changed is committed before."""
         message = self._receive(self._patience())
         if message is None:
             self._commit()
             message = self._receive(self._timers.wait(self._clock.monotonic()))
         if message is not None:
             self._take(message)
-        self._drain()
-        self._timers.run_due(self._clock.monotonic())
-        if sum(driven.recorder.size for driven in self._runs.values()) >= _BATCH:
-            self._commit()
-        for _ in range(min(self._threads.free, len(self._backlog))):
-            self._ready.append(self._backlog.popleft())
 
     def _receive(self, seconds: float | None) -> Message | None:
         try:
@@ -252,7 +290,8 @@ class Orchestrator:
         steps.answered(instance, ask, outcome)
 
     def _commit(self) -> None:
-        for driven in list(self._runs.values()):
+        self._uncommitted = 0
+        for driven in list(self._runs.values())[::-1]:  # a parent that is over must not have a child that is not
             changes = driven.recorder.take()
             if not changes.empty:
                 self._store.save(changes)
@@ -265,6 +304,12 @@ class Orchestrator:
         """Interrupted: stop what runs, and leave every run so that it can be resumed."""
         message = f"Interrupted by {reason}. Start it again with the same run id to go on."
         root.terminate(RunStatus.CANCELLED, message)
+
+    def _stop_work(self) -> None:
+        """Nobody waits any more for what is still being done."""
+        for driven in self._runs.values():
+            for instance in driven.run.root.all_open():
+                self.stop(instance, "the run has ended")
 
     def _past_deadline(self, run: LocalRun, seconds: float) -> None:
         status = RunStatus.FAILED if run.compiled.model.deadline_action == "fail" else RunStatus.CANCELLED
@@ -291,6 +336,7 @@ class Orchestrator:
     def changed(self, run: LocalRun, instance: Instance) -> None:
         driven = self._runs[run.run_id]
         driven.recorder.changed(instance)
+        self._uncommitted += 1
         if not instance.is_open:
             driven.steps.ended(instance)
         self._listener.task_changed(run, instance)

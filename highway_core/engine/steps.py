@@ -74,14 +74,12 @@ class Steps:
             return
         instance.attempt += 1
         instance.epoch += 1
-        instance.started_at = self._loop.now()
+        instance.started_at = instance.started_at or self._loop.now()  # a resumed loop goes on in its attempt
         instance.wake_at = None
         self.run.start(instance)
         ask = self._ask(instance)
         ask.progress = instance.progress  # of a resumed run; None otherwise
-        policy = instance.node.task.attempt_timeout
-        if policy is not None:
-            self.watch(instance, policy.timeout.total_seconds(), "timeout_policy")
+        self.watch_attempt(instance)
         if "idempotency_key" in instance.node.templates and self._answered_by_key(instance, ask):
             return
         self._carry_out(instance, ask)
@@ -277,26 +275,47 @@ class Steps:
         if delay is None:
             self.run.fail(instance, failure.message)
             return
-        instance.reset()
-        instance.error = failure.message
-        instance.wake_at = self._loop.now() + timedelta(seconds=delay)
         if instance.status is not TaskStatus.RUNNING:
             self.run.move(instance, TaskStatus.RUNNING)
+        self.delay(instance, self._loop.now() + timedelta(seconds=delay), failure.message)
+
+    def delay(self, instance: Instance, moment: datetime, message: str | None) -> None:
+        """The next attempt of a running task begins at ``moment``; ``message`` is why the last one failed."""
+        instance.reset()
+        instance.error = message
+        instance.wake_at = moment
+        instance.epoch += 1
         self.run.move(instance, TaskStatus.WAITING_FOR_TIMER)
-        self._loop.after(delay, partial(self._retry, instance, instance.epoch))
+        seconds = max(0.0, (moment - self._loop.now()).total_seconds())
+        self._loop.after(seconds, partial(self._retry, instance, instance.epoch))
 
     def _retry(self, instance: Instance, epoch: int) -> None:
         if instance.epoch == epoch and instance.is_open:
             instance.error = None
+            instance.started_at = None
             self.run.queue(instance)
 
     def _note_attempt(self, instance: Instance, status: TaskStatus, error: str | None) -> None:
         if self._runner.works(instance.node):
             self.recorder.attempt(instance, status, self._loop.now(), error)
 
+    def watch_attempt(self, instance: Instance) -> None:
+        """Hold the current attempt to the task's timeout."""
+        policy = instance.node.task.attempt_timeout
+        if policy is not None:
+            self.watch(instance, policy.timeout.total_seconds(), "timeout_policy")
+
+    def watch_branches(self, instance: Instance) -> None:
+        """Hold the branches of a gathering operator to its timeout."""
+        seconds = getattr(instance.node.task, "timeout", None)
+        if seconds is not None:
+            self.watch(instance, seconds, "timeout")
+
     def watch(self, instance: Instance, seconds: float, what: str) -> None:
-        """Fail the current attempt if it is still going on after ``seconds``."""
-        self._loop.after(seconds, partial(self._expired, instance, instance.epoch, f"{what}: {seconds:g} s"))
+        """Fail the current attempt if it is still going on ``seconds`` after it began."""
+        now = self._loop.now()
+        left = max(0.0, seconds - (now - (instance.started_at or now)).total_seconds())
+        self._loop.after(left, partial(self._expired, instance, instance.epoch, f"{what}: {seconds:g} s"))
 
     def _expired(self, instance: Instance, epoch: int, limit: str) -> None:
         if instance.epoch != epoch or not instance.is_open:

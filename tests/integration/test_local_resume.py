@@ -56,7 +56,6 @@ def killed(tasks: dict[str, Any], path: str, status: str, *, after: bool = False
     return store
 
 
-@pytest.mark.xfail(strict=True, reason="a retry that waits is not restored: it starts at once, as the first attempt")
 def test_a_task_that_died_in_its_retry_delay_keeps_its_attempts_and_its_moment(gates: Gates) -> None:
     tasks = {"flaky": call("driven.fail", retry_policy={"max_retries": 1, "delay": "PT1H"})}
     store = killed(tasks, "flaky", "WAITING_FOR_TIMER", after=True)
@@ -76,7 +75,6 @@ def test_a_task_that_died_in_its_retry_delay_keeps_its_attempts_and_its_moment(g
     assert again.saved().tasks["flaky"].attempt == 2
 
 
-@pytest.mark.xfail(strict=True, reason="rows of an earlier attempt of a loop count as done in a later one")
 def test_what_an_earlier_attempt_of_a_loop_completed_is_not_this_attempt_s(gates: Gates) -> None:
     """The loop's retry begins anew; when it dies, it goes on with the iterations of that attempt."""
     tasks = {
@@ -113,7 +111,6 @@ def test_what_an_earlier_attempt_of_a_loop_completed_is_not_this_attempt_s(gates
     assert Driven(tasks, store=store).run().result == [{"n": 4}, {"n": 5}, {"n": 6}]
 
 
-@pytest.mark.xfail(strict=True, reason="a restored parallel is not watched any more")
 def test_the_timeout_of_branches_goes_on_after_a_restart(gates: Gates) -> None:
     tasks = {
         "fan": {"operator_type": "parallel", "branches": {"a": ["nap"]}, "timeout": 0.5},
@@ -127,7 +124,6 @@ def test_the_timeout_of_branches_goes_on_after_a_restart(gates: Gates) -> None:
     assert "timeout: 0.5 s" in (ended.error or "")
 
 
-@pytest.mark.xfail(strict=True, reason="the owner is the process: it does not refuse itself")
 def test_a_run_of_this_process_is_not_taken_up_while_it_goes_on(gates: Gates) -> None:
     store = InMemoryPersistenceManager()
     tasks = {"a": call("driven.note"), "b": call("driven.hold", "gate", after=["a"]), "nap": _nap("10ms")}
@@ -160,7 +156,6 @@ class LastWords(InMemoryPersistenceManager):
         super().take_over(run_id, expected_owner, owner, status)
 
 
-@pytest.mark.xfail(strict=True, reason="the rows are read before the run is taken over, and not again after it")
 def test_what_the_former_owner_completed_at_the_last_moment_is_not_done_again(gates: Gates) -> None:
     store = LastWords("b")
     tasks = {"a": call("driven.note"), "b": call("driven.hold", "gate", after=["a"]), "nap": _nap("PT1H")}

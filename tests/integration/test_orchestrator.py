@@ -61,7 +61,6 @@ def test_no_more_tasks_work_at_once_than_there_are_threads(gates: Gates) -> None
     assert gates.most_inside == 3
 
 
-@pytest.mark.xfail(strict=True, reason="after an inline task the loop waits for ever, though the backlog is full")
 def test_one_thread_is_enough_for_any_number_of_tasks(gates: Gates) -> None:
     tasks = {f"t{n}": call("driven.note") for n in range(20)}
     run = Driven({**tasks, "end": call("driven.note", after=[*tasks])}, threads=1).start()
@@ -177,7 +176,6 @@ def test_an_event_can_be_sent_from_outside(gates: Gates) -> None:
     assert run.end().result == {"hold": None, "end": 5}
 
 
-@pytest.mark.xfail(strict=True, reason="what comes in during an inline task is heard after the next have started")
 def test_an_event_that_was_sent_before_is_there_already(gates: Gates) -> None:
     tasks = {
         "hold": call("driven.hold", "gate"),
@@ -191,7 +189,6 @@ def test_an_event_that_was_sent_before_is_there_already(gates: Gates) -> None:
     assert run.end().result == "new"
 
 
-@pytest.mark.xfail(strict=True, reason="what comes in during an inline task is heard after the next have started")
 def test_what_is_asked_while_a_task_works_alone_comes_before_the_next_task(gates: Gates) -> None:
     run = Driven({"alone": call("driven.deaf", "gate"), "after": call("driven.note", after=["alone"])}).start()
     gates.wait_for("alone")
@@ -238,7 +235,6 @@ def test_an_interrupted_run_can_be_taken_up_again(gates: Gates) -> None:
     assert sorted(gates.entered) == ["a", "b", "b", "beside", "beside", "c"]
 
 
-@pytest.mark.xfail(strict=True, reason="cancel and interrupt (off the main thread) do not reach an inline task")
 @pytest.mark.parametrize("how", ["cancel", "interrupt"])
 def test_a_task_that_works_alone_can_be_stopped(how: str, gates: Gates) -> None:
     """It is carried out by the deciding thread, which cannot hear meanwhile."""
@@ -262,7 +258,6 @@ def spinning(turns: int) -> dict[str, Any]:
     }
 
 
-@pytest.mark.xfail(strict=True, reason="a cancel that is heard in _start crashes the run with a LifecycleError")
 def test_a_loop_that_never_leaves_the_deciding_thread_can_be_stopped(gates: Gates) -> None:
     def stop_after_a_hundred(path: str, status: str) -> None:
         if path == "loop[100].more":
@@ -273,7 +268,6 @@ def test_a_loop_that_never_leaves_the_deciding_thread_can_be_stopped(gates: Gate
     assert run.saved().memory["n"] < 1_000
 
 
-@pytest.mark.xfail(strict=True, reason="_start_ready does not look at the signal while something is ready")
 def test_a_loop_that_never_leaves_the_deciding_thread_hears_a_signal(gates: Gates) -> None:
     def interrupt_after_a_hundred(path: str, status: str) -> None:
         if path == "loop[100].more":
@@ -284,7 +278,6 @@ def test_a_loop_that_never_leaves_the_deciding_thread_hears_a_signal(gates: Gate
     assert run.saved().memory["n"] < 1_000
 
 
-@pytest.mark.xfail(strict=True, reason="_start_ready does not commit while something is ready")
 def test_a_loop_that_never_leaves_the_deciding_thread_is_saved_on_the_way(gates: Gates) -> None:
     class Counting(InMemoryPersistenceManager):
         largest = 0
@@ -366,7 +359,6 @@ def pairs(names: str) -> list[tuple[str, str]]:
     return list(zip(["", *names], names, strict=False))
 
 
-@pytest.mark.xfail(strict=True, reason="what runs is not told to stop when the store fails")
 def test_a_store_that_fails_leaves_no_work_behind(gates: Gates) -> None:
     """Nobody waits any more for what is being done: it is told to stop."""
     store = FailingStore("b")

@@ -245,19 +245,7 @@ def deaths() -> Iterator[tuple[int, bool]]:
         yield number, False
 
 
-KNOWN = {
-    "a child run": "a commit saves the parent before its children: one that dies in between leaves a child running",
-    "an end that a task decides": "a restored terminate completes and does not end the run: what follows it starts",
-}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=KNOWN[name])) if name in KNOWN else name
-        for name in CASES
-    ],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_a_run_that_dies_at_any_commit_ends_as_if_nothing_had_happened(name: str, tmp_path: Path) -> None:
     quiet = Run(name, tmp_path)
     quiet.drive()
