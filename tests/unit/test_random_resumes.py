@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from highway_core.config import Settings
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.loader import Source, compile_document
 from highway_core.engine.local_resume import Restorer
@@ -17,11 +18,14 @@ from highway_core.engine.steps import Steps
 from highway_core.engine.task_runner import Ask
 from highway_core.lifecycle import RunStatus, TaskStatus
 from highway_core.persistence.in_memory import InMemoryPersistenceManager
+from highway_core.tools.registry import ToolRegistry
 from highway_core.utils.json_values import loads
-from tests.data.tools import conformance_tools  # noqa: F401 - registers test.*
+from tests.conformance.observed import TOOLS
 from tests.random_workflows import Draft, workflows
 from tests.simulation import Simulation
 from tests.stored_runs import new_run
+
+ToolRegistry(Settings(tools_dir=TOOLS)).resolve("test.echo")
 
 RUN = "simulated"
 
