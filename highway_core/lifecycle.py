@@ -67,9 +67,7 @@ TASK_FINAL = frozenset(
     }
 )
 TASK_OPEN = frozenset(TaskStatus) - TASK_FINAL
-TASK_WAITING = frozenset(
-    {TaskStatus.WAITING_FOR_TIMER, TaskStatus.WAITING_FOR_EVENT, TaskStatus.WAITING_FOR_CHILDREN}
-)
+TASK_WAITING = frozenset({TaskStatus.WAITING_FOR_TIMER, TaskStatus.WAITING_FOR_EVENT, TaskStatus.WAITING_FOR_CHILDREN})
 TASK_FAILED = frozenset({TaskStatus.FAILED, TaskStatus.UPSTREAM_FAILED})
 """The final statuses that a successor counts as a failure."""
 RUN_FINAL = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})

@@ -112,9 +112,9 @@ class RunChanges:
 
     @property
     def empty(self) -> bool:
-        return not (
-            self.tasks or self.attempts or self.results or self.memory or self.idempotent or self.run
-        ) and (self.variables is None)
+        return not (self.tasks or self.attempts or self.results or self.memory or self.idempotent or self.run) and (
+            self.variables is None
+        )
 
 
 @dataclass(frozen=True, slots=True)
