@@ -11,10 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from highway_core.engine.context import ChildOutcome
 from highway_core.engine.decisions import Branch
 from highway_core.engine.graph import Node, WorkflowGraph
-from highway_core.engine.local_run import LocalRun
 from highway_core.engine.run_state import Instance, Scope
 from highway_core.engine.steps import Steps
 from highway_core.lifecycle import TASK_OPEN, TaskStatus
@@ -128,8 +126,3 @@ class Restorer:
         if node.body is not None and node.task.operator_type == "while":
             for index in range(count):
                 self._take_over(node.body, f"{prefix}{node.task_id}[{index}].", scope)
-
-
-def child_outcome(branch: str, run: LocalRun) -> ChildOutcome:
-    """A child run that is over, as its parent's task sees it."""
-    return ChildOutcome(branch, TaskStatus(run.status.value), {}, run.error, run.result, run.run_id)

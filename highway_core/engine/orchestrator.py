@@ -24,7 +24,7 @@ from highway_core.engine.decisions import ChildRun
 from highway_core.engine.events import LocalEvents
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.inline_work import InlineWork
-from highway_core.engine.local_resume import child_outcome
+from highway_core.engine.local_children import ChildRuns, child_outcome
 from highway_core.engine.local_run import LocalRun
 from highway_core.engine.local_runs import DrivenRun, RunListener, RunOpener
 from highway_core.engine.local_services import LocalServices
@@ -33,7 +33,6 @@ from highway_core.engine.steps import Steps
 from highway_core.engine.task_runner import Ask, Failure, Outcome
 from highway_core.engine.timers import Timers
 from highway_core.engine.worker_threads import WorkerThreads
-from highway_core.errors import DocumentError, RunError
 from highway_core.lifecycle import RunStatus, TaskStatus
 
 logger = logging.getLogger("HighwayEngine")
@@ -61,7 +60,6 @@ class Orchestrator:
         self._store = services.store
         self._runner = services.runner
         self._clock = services.clock
-        self._definitions = services.definitions
         self._listener = listener or RunListener()
         self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._ready: deque[tuple[LocalRun, Instance]] = deque()
@@ -71,7 +69,6 @@ class Orchestrator:
         self._timers = Timers()
         self._events = LocalEvents()
         self._runs: dict[str, DrivenRun] = {}
-        self._children: dict[Instance, list[LocalRun]] = {}
         self._commits = 0
         self._given_up: set[tuple[Instance, int]] = set()
         self._interrupted: str | None = None
@@ -82,6 +79,7 @@ class Orchestrator:
         """What the deciding thread carries out itself, while it does."""
         self._inline_work = InlineWork(services.store)
         self._opener = RunOpener(self, services)
+        self._children = ChildRuns(self._opener, services.definitions)
         self._root = (workflow_run_id, workflow, dict(inputs or {}))
 
     def run(self) -> LocalRun:
@@ -367,29 +365,15 @@ class Orchestrator:
         return self._store.find_idempotent(key)
 
     def start_child(self, run: LocalRun, instance: Instance, child: ChildRun) -> None:
-        run_id = f"{run.run_id}/{instance.path}/{child.branch}"
-        if instance.attempt > 1:
-            run_id += f"#{instance.attempt}"
-        try:
-            if self._definitions is None:
-                raise RunError(f"Workflow '{child.workflow_name}' cannot be looked up: no definitions were given.")
-            workflow = self._definitions.find(child.workflow_name, child.definition_id)
-            driven = self._opener.open(run_id, workflow, child.inputs, parent=run)
-        except (RunError, DocumentError) as error:
-            outcome = ChildOutcome(child.branch, TaskStatus.FAILED, {}, str(error), run_id=run_id)
-            self._inbox.put(partial(run.scopes.child_over, instance, outcome))
+        opened = self._children.open(run, instance, child)
+        if isinstance(opened, ChildOutcome):
+            self._inbox.put(partial(run.scopes.child_over, instance, opened))
             return
-        driven.run.parent = (run, instance, child)
-        self._runs[run_id] = driven
-        self._children.setdefault(instance, []).append(driven.run)
-        if driven.run.is_over:
-            self._inbox.put(partial(run.scopes.child_over, instance, child_outcome(child.branch, driven.run)))
-        else:
-            self._begin(driven)
+        self._runs[opened.run.run_id] = opened
+        self._begin(opened)
 
     def cancel_children(self, run: LocalRun, instance: Instance) -> None:
-        for child in self._children.pop(instance, ()):
-            child.terminate(RunStatus.CANCELLED, f"Cancelled with its parent, run '{run.run_id}'.")
+        self._children.cancel(run, instance)
 
     def over(self, run: LocalRun) -> None:
         self._runs[run.run_id].recorder.ended(self.now())
