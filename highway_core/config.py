@@ -217,7 +217,7 @@ class _Reader:
 
 
 def normalise_database_url(url: str) -> str:
-    """Expand a leading ``~`` of a SQLite path and name the one PostgreSQL driver that Highway ships (psycopg2)."""
+    """Expand a leading ``~`` of a path and name the one PostgreSQL driver that Highway ships (psycopg2)."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         raise ConfigError(f"A database URL needs a scheme, as in sqlite:///runs.sqlite3: {url!r}")
@@ -225,8 +225,10 @@ def normalise_database_url(url: str) -> str:
         return f"postgresql+psycopg2://{rest}"
     if scheme == "sqlite" and rest.startswith("/~"):
         return f"sqlite:///{Path(rest[1:]).expanduser()}"
+    if scheme == "files" and rest.startswith("/"):
+        return f"files://{Path(rest[1:] if rest.startswith('/~') else rest).expanduser()}"
     if scheme != "sqlite":
-        raise ConfigError(f"Database scheme '{scheme}' is not supported; use sqlite:///… or postgresql://….")
+        raise ConfigError(f"Cannot store runs at '{scheme}://…'; use sqlite:///…, postgresql://… or files:///folder.")
     return url
 
 

@@ -21,11 +21,15 @@ from highway_core.engine.orchestrator import Orchestrator
 from highway_core.engine.task_runner import TaskRunner
 from highway_core.errors import DocumentError, HighwayError, TaskError
 from highway_core.lifecycle import RunStatus
+from highway_core.persistence.file_storage import FilePersistenceManager
 from highway_core.persistence.manager import PersistenceManager
 from highway_core.persistence.sql_persistence import SQLPersistenceManager
 from highway_core.tools.bulkhead import BulkheadManager
 from highway_core.tools.context import SandboxRequest, SandboxResult, ToolContext
 from highway_core.tools.registry import ToolRegistry
+
+_FILES = "files://"
+"""A folder of JSON files in place of a database."""
 
 
 class LocalEngine:
@@ -43,7 +47,12 @@ class LocalEngine:
     @cached_property
     def store(self) -> PersistenceManager:
         """The store that was given, or the one of ``HIGHWAY_DATABASE_URL``."""
-        return self._store or SQLPersistenceManager(engine_url=self.settings.database_url)
+        url = self.settings.database_url
+        if self._store is not None:
+            return self._store
+        if url.startswith(_FILES):
+            return FilePersistenceManager(url.removeprefix(_FILES))
+        return SQLPersistenceManager(engine_url=url)
 
     def compile(self, source: Source, inputs: Mapping[str, Any] | None = None) -> CompiledWorkflow:
         """Check a document for a run with ``inputs``; DocumentError lists what is wrong."""

@@ -43,7 +43,10 @@ def save_report(report_data: Mapping[str, Any]) -> dict[str, Any]:
         report_json = json.dumps(report, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TaskError(f"Report '{report['id']}' cannot be stored as JSON: {error}") from error
-    engine = engine_for(tool_settings().database_url)
+    url = tool_settings().database_url
+    if url.startswith("files:"):
+        raise TaskError("db.save_report needs a database, and runs are kept in files: set HIGHWAY_DATABASE_URL.")
+    engine = engine_for(url)
     with database_errors(engine):
         _save(engine, {"id": str(report["id"]), "report_json": report_json, "saved_at": utc_now()})
     return report

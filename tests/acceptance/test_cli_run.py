@@ -341,3 +341,15 @@ def test_the_module_offers_main_and_the_loader_of_the_existing_library(highway: 
     done = subprocess.run(argv, cwd=EXAMPLES.parent, env=highway.environ, capture_output=True, text=True, check=True)
 
     assert done.stdout == "expense_report_approval\n"
+
+
+def test_runs_can_be_kept_in_a_folder_of_files(highway: CommandLine) -> None:
+    highway.environ["HIGHWAY_DATABASE_URL"] = f"files://{highway.folder}/kept"
+    file = highway.write("flow.yaml", workflow("a: {function: tools.log.info, args: [said]}"))
+
+    first, again = (highway("run", file, "--run-id", "r") for _ in range(2))
+
+    assert (first.code, again.code) == (0, 0)
+    assert ("said" in first.err, "said" in again.err) == (True, False)
+    assert len(list((highway.folder / "kept" / "runs").iterdir())) == 1
+    assert not highway.database.exists()

@@ -15,7 +15,7 @@ from tests.conformance.local_mode import LocalMode
 from tests.conformance.observed import Case
 from tests.conformance.table import hold, load_cases
 
-STORES = ("local-memory", "local-sqlite", "local-files")
+STORES = ("local-memory", "local-sqlite", "local-files", "local-postgresql")
 
 
 @pytest.fixture(scope="module", params=STORES)
@@ -25,6 +25,7 @@ def mode(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "local-memory": InMemoryPersistenceManager,
         "local-sqlite": lambda: SQLPersistenceManager(db_path=str(folder / "runs.sqlite3")),
         "local-files": lambda: FilePersistenceManager(folder / "runs"),
+        "local-postgresql": lambda: SQLPersistenceManager(engine_url=request.getfixturevalue("postgres_server")),
     }
     opened = LocalMode(request.param, stores[request.param])
     yield opened
