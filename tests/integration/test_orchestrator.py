@@ -120,15 +120,31 @@ def test_an_abandoned_attempt_that_returns_gives_its_thread_back(gates: Gates) -
     tasks: dict[str, Any] = {f"deaf{n}": call("driven.deaf", "gate", timeout_policy=policy) for n in range(5)}
     tasks["meanwhile"] = call("driven.note", after=[*tasks], trigger_rule="all_done")
     tasks["wait"] = call("driven.hold", "go on", after=["meanwhile"])
-    tasks |= {f"t{n}": call("driven.together", 2, after=["wait"]) for n in range(10)}
-    run = Driven(tasks, threads=2).start()
+    tasks |= {f"t{n}": call("driven.hold", "end", after=["wait"]) for n in range(10)}
+    watching = Watching()
+    run = Driven(tasks, threads=2, listener=watching).start()
     gates.wait_for("wait")
     gates.open["gate"].set()
-    assert eventually(lambda: gates.most_inside >= 5)
-    gates.most_inside = 0
+    assert eventually(lambda: gates.left == 5 + 1)
     gates.open["go on"].set()
+    assert eventually(lambda: sum(path.startswith("t") for path in gates.entered) >= 2)
+    # All that may start at once are announced before the first of them does.
+    assert sum(path.startswith("t") and status == "running" for path, status in watching.seen) == 2
+    gates.open["end"].set()
     assert run.end().status is RunStatus.COMPLETED
-    assert gates.most_inside == 2
+
+
+def test_the_late_answer_of_an_abandoned_attempt_is_not_the_next_one_s(gates: Gates) -> None:
+    policies = {
+        "timeout_policy": {"timeout": "1s", "kill_on_timeout": False},
+        "retry_policy": {"max_retries": 1, "delay": 0},
+    }
+    run = Driven({"deaf": call("driven.deaf", "attempt", **policies)}).start()
+    assert eventually(lambda: gates.entered == ["deaf", "deaf"])
+    gates.open["attempt 1"].set()
+    assert eventually(lambda: gates.left == 1)
+    gates.open["attempt 2"].set()
+    assert run.end().result == "attempt 2"
 
 
 def test_cancel_stops_the_work_and_ends_the_run(gates: Gates) -> None:

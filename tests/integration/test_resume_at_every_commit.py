@@ -46,6 +46,27 @@ a while that skips a task in every other iteration:
            result_key: n}
     end: {operator_type: task, function: dying.work, args: ['{{memory.seen}}'], dependencies: [loop]}
 
+a while in a while, whose results are needed later:
+  tasks:
+    zero: {operator_type: task, function: dying.work, args: [0], result_key: n}
+    outer:
+      operator_type: while
+      condition: '{{n}} < 6'
+      dependencies: [zero]
+      loop_body:
+        - {task_id: begin, operator_type: task, function: dying.work, args: ['{{n}}']}
+        - task_id: inner
+          operator_type: while
+          condition: '{{n}} % 3 != 2'
+          dependencies: [begin]
+          loop_body:
+            - {task_id: add, operator_type: task, function: test.add, args: ['{{n}}', 1], result_key: n}
+            - {task_id: note, operator_type: task, function: dying.work, args: ['{{n}}!'], dependencies: [add],
+               result_key: noted}
+        - {task_id: last, operator_type: task, function: test.add, args: ['{{n}}', 1], dependencies: [inner],
+           result_key: n}
+    end: {operator_type: task, function: dying.work, args: ['{{n}} {{noted}} {{note}}'], dependencies: [outer]}
+
 loops in loops:
   tasks:
     each:
@@ -118,7 +139,8 @@ events:
   tasks:
     tell: {operator_type: emit_event, event_name: news, payload: {n: 1}}
     work: {operator_type: task, function: dying.work, args: [1], dependencies: [tell]}
-    hear: {operator_type: wait_for_event, event_name: news, dependencies: [work], result_key: heard}
+    hear: {operator_type: wait_for_event, event_name: news, dependencies: [work], result_key: heard,
+           timeout_seconds: 5}
     end: {operator_type: task, function: dying.work, args: ['{{heard.n}}'], dependencies: [hear]}
 
 waits and retries:
