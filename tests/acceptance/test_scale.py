@@ -80,7 +80,7 @@ def test_a_large_run_ends_and_is_stored_in_little_memory(
         (conditions, 250),
         (constant_conditions, 200),
         (named_by_the_last, 150),
-        (loops_side_by_side, 400),
+        (loops_side_by_side, 600),
         (wrong_names, 150),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
