@@ -8,6 +8,7 @@ wait keeps its moment.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ class Restorer:
         self._steps = steps
         self._run = run = steps.run
         self._rows = dict(saved.tasks)
+        self._paths = sorted(self._rows)
         run.variables.update(saved.variables)
         run.memory.restore(saved.memory)
 
@@ -53,7 +55,7 @@ class Restorer:
         if row.status is TaskStatus.COMPLETED:
             self._complete(instance, row, taken)
             return True
-        if row.status is TaskStatus.WAITING_FOR_TIMER and row.wake_up_at is not None:
+        if row.wake_up_at is not None and (row.status is TaskStatus.WAITING_FOR_TIMER or kind == "wait"):
             self._begin(instance, row)
             if kind == "wait":
                 self._steps.sleep(instance, row.wake_up_at)
@@ -77,11 +79,22 @@ class Restorer:
             instance.attempt = row.attempt - 1
         instance.started_at = row.started_at
         if row.started_at is not None:
-            for path, inner in list(self._rows.items()):
-                ended = inner.completed_at
-                if path.startswith(f"{instance.path}[") and ended is not None and ended < row.started_at:
+            for path in self._below(instance):
+                ended = self._rows[path].completed_at
+                if ended is not None and ended < row.started_at:
                     del self._rows[path]
         self._refill(instance, done=-1)
+
+    def _below(self, instance: Instance) -> list[str]:
+        """The paths of the stored rows of a loop's iterations. The rows may be many, and so may the loops."""
+        prefix = f"{instance.path}["
+        found = []
+        position = bisect_left(self._paths, prefix)
+        while position < len(self._paths) and self._paths[position].startswith(prefix):
+            if self._paths[position] in self._rows:
+                found.append(self._paths[position])
+            position += 1
+        return found
 
     def _complete(self, instance: Instance, row: TaskRecord, taken: list[str] | None) -> None:
         instance.attempt = row.attempt

@@ -91,7 +91,6 @@ def test_loading_grows_with_the_document_and_not_with_its_square(build: Build, s
     assert large < 40 * small, f"{small:.3f} s, and {large:.3f} s for sixteen times as much"
 
 
-@pytest.mark.xfail(strict=True, reason="each loop that goes on looks at all rows of the run")
 def test_taking_up_a_run_grows_with_it_and_not_with_its_square() -> None:
     small, large = (min(_seconds_to_take_up(size) for _ in range(2)) for size in (200, 1_600))
     assert large < 25 * small, f"{small:.3f} s, and {large:.3f} s for eight times as much"

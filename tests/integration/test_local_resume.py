@@ -137,7 +137,6 @@ def test_a_run_of_this_process_is_not_taken_up_while_it_goes_on(gates: Gates) ->
     assert first.end().status is RunStatus.COMPLETED
 
 
-@pytest.mark.xfail(strict=True, reason="only a wait that was killed keeps its moment, not one that was interrupted")
 def test_a_wait_that_was_interrupted_keeps_its_moment(gates: Gates) -> None:
     moments = []
     store = InMemoryPersistenceManager()
