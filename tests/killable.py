@@ -65,6 +65,13 @@ def fail_until(context: ToolContext, name):
     return name
 
 
+@tool("count.until", stoppable=True)
+def until(context: ToolContext, name):
+    note(context)
+    while not (FOLDER / name).exists() and not context.stop.wait(0.01):
+        pass
+
+
 @tool("count.remember", transactional=True)
 def remember(context: ToolContext, key, value):
     context.state.memory[key] = [*context.state.memory.get(key, ()), value]

@@ -281,7 +281,7 @@ def test_a_loop_that_never_leaves_the_deciding_thread_can_be_stopped(gates: Gate
 
     run = Driven(spinning(5_000), listener=Watching(stop_after_a_hundred))
     assert run.run().status is RunStatus.CANCELLED
-    assert run.saved().memory["n"] < 1_000
+    assert run.saved().memory["n"] <= 110
 
 
 def test_a_loop_that_never_leaves_the_deciding_thread_hears_a_signal(gates: Gates) -> None:
@@ -291,7 +291,7 @@ def test_a_loop_that_never_leaves_the_deciding_thread_hears_a_signal(gates: Gate
 
     run = Driven(spinning(5_000), listener=Watching(interrupt_after_a_hundred))
     assert run.run().status is RunStatus.CANCELLED
-    assert run.saved().memory["n"] < 1_000
+    assert run.saved().memory["n"] <= 110
 
 
 def test_a_loop_that_never_leaves_the_deciding_thread_is_saved_on_the_way(gates: Gates) -> None:
