@@ -11,8 +11,12 @@
     ├── RunError                  a run that cannot be started, resumed or found
     │   ├── RunNotFoundError
     │   ├── RunConflictError      the run id belongs to another document, or another process runs it
-    │   └── RunInterruptedError   stopped by Ctrl-C or SIGTERM; the run can be resumed
+    │   ├── RunInterruptedError   stopped by Ctrl-C or SIGTERM; the run can be resumed
+    │   └── RunStateError         what was asked for does not go with the run's status
+    ├── ApprovalError             a decision that cannot be taken; carries the approval as it stands
     ├── StorageError              the store could not be read or written
+    │   ├── ConnectionLostError   PostgreSQL went away in mid-call: it may or may not have been carried out
+    │   └── SchemaError           a database whose schema this version of Highway does not work with
     └── TaskError                 a task that failed; its text becomes the task's error_message
         ├── TaskTimeoutError      an attempt outlived its timeout_policy
         ├── TaskStoppedError      an attempt was told to stop (cancelled, deadline, shutdown)
@@ -101,8 +105,24 @@ class RunInterruptedError(RunError):
     """The run was stopped by a signal; what was completed is saved and the same run id resumes it."""
 
 
+class RunStateError(RunError):
+    """The run is in a status in which it cannot be done: cancelled after its end, unpaused while it runs."""
+
+
+class ApprovalError(HighwayError):
+    """A decision cannot be taken: it has been taken, it has expired, its run is over, or it is none of the choices."""
+
+
 class StorageError(HighwayError):
     """The store could not be read or written; the text says which store and what it answered."""
+
+
+class ConnectionLostError(StorageError):
+    """PostgreSQL went away, or rolled a transaction back: what is repeatable may be repeated."""
+
+
+class SchemaError(StorageError):
+    """A database whose schema this version of Highway does not work with; says what to run."""
 
 
 class TaskError(HighwayError):

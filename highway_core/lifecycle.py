@@ -57,6 +57,45 @@ class RunStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class ApprovalStatus(StrEnum):
+    """Where a person's decision stands."""
+
+    PENDING = "PENDING"
+    """Asked for. A decision, the clock or the end of the run moves it on."""
+    DECIDED = "DECIDED"
+    EXPIRED = "EXPIRED"
+    """Nobody decided in time."""
+    CANCELLED = "CANCELLED"
+    """The task or its run ended before."""
+
+
+class QueueKind(StrEnum):
+    """What a row of the durable queue is: an attempt to carry out, or a message to the state of a run."""
+
+    WORK = "work"
+    """An attempt of a task, or a task that is to be asked again. Needs a free thread."""
+    START = "start"
+    """A new run: make its first tasks ready."""
+    WAKE = "wake"
+    """The moment of a wait has come, or that of the next attempt."""
+    TIMEOUT = "timeout"
+    """A task that waits has outlived its timeout."""
+    BRANCH_TIMEOUT = "branch_timeout"
+    """The branches or iterations of a task have."""
+    EVENT = "event"
+    """An event that is waited for, or its deadline."""
+    APPROVAL = "approval"
+    """A person has decided, or has not in time."""
+    CHILD = "child"
+    """A child run is over; ``child:<branch>``."""
+    CANCEL = "cancel"
+    """The parent gave this run up."""
+    DEADLINE = "deadline"
+    """The run has outlived its deadline."""
+    ITEMS = "items"
+    """Items for a dynamic foreach; ``items:<number>``."""
+
+
 TASK_FINAL = frozenset(
     {
         TaskStatus.COMPLETED,

@@ -1,0 +1,187 @@
+"""Connections of DURABLE mode to PostgreSQL: psycopg2 in autocommit, one round trip a call.
+
+A connection that is lost is opened again at the next call; the call during which it was lost fails with
+:class:`ConnectionLostError`, because nobody can know whether it was carried out. Callers repeat what may be repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg2
+from psycopg2 import errors as pg_errors
+from psycopg2.extensions import TransactionRollbackError
+
+from highway_core.errors import ConfigError, ConnectionLostError, StorageError
+from highway_core.persistence.location import Location, locate
+
+_CONNECT_SECONDS = 10
+_KEEPALIVE = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+
+def durable_location(url: str) -> Location:
+    """The PostgreSQL database of a URL; ConfigError if it is another kind of database."""
+    location = locate(engine_url=url)
+    if location.dialect != "postgresql":
+        raise ConfigError(
+            f"DURABLE mode needs PostgreSQL, not the {location.label}. Set HIGHWAY_DATABASE_URL to a postgresql:// URL,"
+            " or let 'durable start-services' start the embedded PostgreSQL (pip install 'highway-core[embedded]')."
+        )
+    return location
+
+
+class DurableConnection:
+    """One connection. Not thread-safe: every thread has its own, or takes one from a :class:`ConnectionPool`."""
+
+    def __init__(self, url: str, name: str = "highway") -> None:
+        self._location = durable_location(url)
+        self._url = self._location.url.replace("postgresql+psycopg2://", "postgresql://", 1)
+        self._name = name
+        self._connection: Any = None
+        self._in_transaction = False
+
+    def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Carry out one statement (its own transaction, unless inside :meth:`transaction`) and return its rows."""
+        with self._translated():
+            with self._open().cursor() as cursor:
+                cursor.execute(sql, tuple(values) or None)
+                return cursor.fetchall() if cursor.description else []
+
+    def value(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        """The first column of the first row, or None."""
+        rows = self.fetch(sql, values)
+        return rows[0][0] if rows else None
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Carry out one statement and return how many rows it touched."""
+        with self._translated():
+            with self._open().cursor() as cursor:
+                cursor.execute(sql, tuple(values) or None)
+                return int(cursor.rowcount)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Several statements as one transaction; rolled back if anything is raised."""
+        self.run("BEGIN")
+        self._in_transaction = True
+        try:
+            yield
+            self._in_transaction = False
+            self.run("COMMIT")
+        except BaseException:
+            self._in_transaction = False
+            self._roll_back()
+            raise
+
+    def fileno(self) -> int:
+        """For select(), while notifications are waited for."""
+        return int(self._open().fileno())
+
+    def listen(self, *channels: str) -> None:
+        """Hear what is notified on ``channels`` from now on; after a reconnect it must be said again."""
+        for channel in channels:
+            self.run(f"LISTEN {channel}")
+
+    def notifications(self) -> list[tuple[str, str]]:
+        """``(channel, payload)`` of what has come in since the last call; does not wait."""
+        with self._translated():
+            connection = self._open()
+            connection.poll()
+            heard = [(one.channel, one.payload) for one in connection.notifies]
+            connection.notifies.clear()
+            return heard
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None and not self._connection.closed
+
+    def close(self) -> None:
+        """Idempotent; the next call opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _roll_back(self) -> None:
+        if self.is_open:
+            try:
+                self._connection.rollback()
+                with self._connection.cursor() as cursor:
+                    cursor.execute("ROLLBACK")
+            except psycopg2.Error:
+                self.close()
+
+    def _open(self) -> Any:
+        if self._connection is None or self._connection.closed:
+            if self._in_transaction:
+                self._in_transaction = False
+                raise ConnectionLostError("The connection to PostgreSQL was lost inside a transaction.")
+            connection = psycopg2.connect(
+                self._url, application_name=self._name, connect_timeout=_CONNECT_SECONDS, **_KEEPALIVE
+            )
+            connection.autocommit = True
+            self._connection = connection
+        return self._connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (psycopg2.InterfaceError, psycopg2.OperationalError) as error:
+            if isinstance(error, TransactionRollbackError):  # a deadlock or a serialisation failure: may be repeated
+                raise ConnectionLostError(*self._location.error("finish a transaction", error).args) from error
+            transient = not self.is_open or isinstance(error, (pg_errors.AdminShutdown, pg_errors.CannotConnectNow))
+            self.close()
+            kind = ConnectionLostError if transient else StorageError
+            raise kind(*self._location.error("be reached", error).args) from error
+        except (psycopg2.Error, ValueError) as error:  # ValueError: text with NUL
+            raise self._location.error("carry a statement out", error) from error
+
+
+class ConnectionPool:
+    """Connections for threads that need one now and then; grows to as many as are used at once."""
+
+    def __init__(self, url: str, name: str = "highway") -> None:
+        self._url = url
+        self._name = name
+        self._free: list[DurableConnection] = []
+        self._lock = threading.Lock()
+        durable_location(url)
+
+    @contextmanager
+    def connection(self) -> Iterator[DurableConnection]:
+        """A connection for the calling thread."""
+        with self._lock:
+            connection = self._free.pop() if self._free else DurableConnection(self._url, self._name)
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                self._free.append(connection)
+
+    def close(self) -> None:
+        """Close those that nobody uses."""
+        with self._lock:
+            free, self._free = self._free, []
+        for connection in free:
+            connection.close()
+
+
+def as_json(value: Any) -> str | None:
+    """A JSON parameter of a statement; None for what is empty."""
+    return json.dumps(value, separators=(",", ":")) if value else None
+
+
+def moment_of(epoch: float | None) -> datetime | None:
+    """A moment that a statement returned as seconds since 1970."""
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)

@@ -1,0 +1,443 @@
+-- The hot path of DURABLE mode: one round trip a transition, however many runs it touches. Installed anew by every
+-- upgrade, because these functions belong to the version of the code that calls them. @NAME@ is a status of lifecycle.py.
+--
+-- Lock order: run rows by id, then everything else. A commit names the version of each run that it was worked out from,
+-- and the claims (fences) that it uses up; a run for which either is no longer true is left alone and named in the
+-- answer, the others are committed.
+
+CREATE OR REPLACE FUNCTION highway_commit(
+    p_worker text,
+    p_lease double precision,   -- seconds
+    p_runs json,                -- [{r, v, n, s, e, o, f}] run, version, last log seq, status, error, result, is final
+    p_consume json,             -- [{r, t, k, f}] queue rows that we hold and that are done with
+    p_drop json,                -- [{r, t}] tasks that have no queue rows any more
+    p_new json,                 -- [{r, t, …}] whole task rows
+    p_tasks json,               -- [{r, t, …}] what changes of task rows
+    p_queue json,               -- [{r, t, k, …}] queue rows
+    p_log json,                 -- [{r, n, at, k, t, ft, a, d}]
+    p_rare json                 -- see highway_commit_rare
+) RETURNS text[] LANGUAGE plpgsql AS $$
+DECLARE
+    fresh text[];               -- the runs that are as we know them
+    stale text[];
+    ended text[];
+BEGIN
+    SELECT array_agg(locked.workflow_id) INTO fresh
+      FROM (SELECT w.workflow_id, w.version FROM workflows w
+             WHERE w.workflow_id IN (SELECT x.r FROM json_to_recordset(p_runs) AS x(r text))
+             ORDER BY w.workflow_id FOR NO KEY UPDATE) AS locked
+      JOIN json_to_recordset(p_runs) AS x(r text, v bigint) ON x.r = locked.workflow_id AND x.v = locked.version;
+    IF p_consume IS NOT NULL THEN
+        WITH held AS (
+            SELECT q.workflow_id, q.task_id, q.kind
+              FROM json_to_recordset(p_consume) AS x(r text, t text, k text, f bigint)
+              JOIN task_queue q ON q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k
+             WHERE q.fence = x.f AND q.status = @RUNNING@ FOR UPDATE OF q)
+        SELECT array_agg(DISTINCT x.r) INTO stale
+          FROM json_to_recordset(p_consume) AS x(r text, t text, k text)
+         WHERE NOT EXISTS (SELECT 1 FROM held WHERE workflow_id = x.r AND task_id = x.t AND kind = x.k);
+        IF stale IS NOT NULL THEN
+            SELECT array_agg(one) INTO fresh FROM unnest(fresh) AS one WHERE NOT one = ANY (stale);
+        END IF;
+    END IF;
+    IF fresh IS NULL THEN
+        RETURN ARRAY(SELECT x.r FROM json_to_recordset(p_runs) AS x(r text));
+    END IF;
+
+    IF p_rare IS NOT NULL THEN
+        PERFORM highway_commit_before(fresh, p_rare);
+    END IF;
+    IF p_consume IS NOT NULL THEN
+        DELETE FROM task_queue q USING json_to_recordset(p_consume) AS x(r text, t text, k text)
+         WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND x.r = ANY (fresh);
+    END IF;
+    IF p_drop IS NOT NULL THEN
+        DELETE FROM task_queue q USING json_to_recordset(p_drop) AS x(r text, t text)
+         WHERE q.workflow_id = x.r AND q.task_id = x.t AND x.r = ANY (fresh);
+    END IF;
+    IF p_new IS NOT NULL THEN
+        INSERT INTO tasks AS old (workflow_id, task_id, scope, node, version, operator_type, runtime, function, image,
+                command_json, args_json, kwargs_json, result_key, dependencies_json, ordinal, created_at, updated_at,
+                status, attempt, fence, started_at, completed_at, ended_seq, error_message, result_value_json,
+                wake_up_at, event_token, progress_json, worker_id)
+        SELECT x.r, x.t, x.sc, x.nd, y.v + 1, x.op, x.rt, x.fn, x.im, x.cm, x.ar, x.kw, x.rk, x.de, x.od,
+               to_timestamp(x.cr), clock_timestamp(), x.st, x.a, x.f, to_timestamp(x.sa), to_timestamp(x.ca), x.es,
+               x.er, x.rs, to_timestamp(x.wk), x.tk, x.pg, p_worker
+          FROM json_to_recordset(p_new) AS x(r text, t text, sc text, nd integer, op text, rt text, fn text, im text,
+                cm text, ar text, kw text, rk text, de text, od bigint, cr double precision, st text, a integer,
+                f bigint, sa double precision, ca double precision, es bigint, er text, rs text,
+                wk double precision, tk text, pg text)
+          JOIN json_to_recordset(p_runs) AS y(r text, v bigint) ON y.r = x.r
+         WHERE x.r = ANY (fresh)
+        ON CONFLICT ON CONSTRAINT uix_task_workflow_pair DO UPDATE
+           SET scope = excluded.scope, node = excluded.node, version = excluded.version,
+               updated_at = excluded.updated_at, status = excluded.status, attempt = excluded.attempt,
+               fence = excluded.fence, started_at = excluded.started_at, completed_at = excluded.completed_at,
+               ended_seq = excluded.ended_seq, error_message = excluded.error_message,
+               result_value_json = excluded.result_value_json, wake_up_at = excluded.wake_up_at,
+               event_token = excluded.event_token, progress_json = excluded.progress_json,
+               worker_id = excluded.worker_id;
+    END IF;
+    IF p_tasks IS NOT NULL THEN
+        UPDATE tasks t
+           SET version = y.v + 1, updated_at = clock_timestamp(), status = x.st, attempt = x.a, fence = x.f,
+               started_at = to_timestamp(x.sa), completed_at = to_timestamp(x.ca), ended_seq = x.es,
+               error_message = x.er, result_value_json = x.rs, wake_up_at = to_timestamp(x.wk), event_token = x.tk,
+               progress_json = x.pg, worker_id = p_worker
+          FROM json_to_recordset(p_tasks) AS x(r text, t text, st text, a integer, f bigint, sa double precision,
+                ca double precision, es bigint, er text, rs text, wk double precision, tk text, pg text)
+          JOIN json_to_recordset(p_runs) AS y(r text, v bigint) ON y.r = x.r
+         WHERE t.workflow_id = x.r AND t.task_id = x.t AND x.r = ANY (fresh);
+    END IF;
+    IF p_queue IS NOT NULL THEN
+        INSERT INTO task_queue AS old (workflow_id, task_id, kind, status, queue, priority, due_at, event_name, fence,
+                attempt, lease_until, worker_id, payload_json)
+        SELECT x.r, x.t, x.k, x.st, x.q, x.p, to_timestamp(x.du), x.ev, x.f, x.a,
+               CASE WHEN x.st = @RUNNING@ THEN clock_timestamp() + p_lease * interval '1 second' END,
+               CASE WHEN x.st = @RUNNING@ THEN p_worker END, x.pl
+          FROM json_to_recordset(p_queue) AS x(r text, t text, k text, st text, q text, p integer,
+                du double precision, ev text, f bigint, a integer, pl text)
+         WHERE x.r = ANY (fresh)
+        ON CONFLICT ON CONSTRAINT pk_task_queue DO UPDATE
+           SET status = excluded.status, created_at = excluded.created_at, due_at = excluded.due_at,
+               event_name = excluded.event_name, fence = excluded.fence, attempt = excluded.attempt,
+               lease_until = excluded.lease_until, worker_id = excluded.worker_id,
+               payload_json = excluded.payload_json, lease_losses = 0;
+    END IF;
+    INSERT INTO event_log (workflow_id, seq, at, kind, task_id, from_task, attempt, worker_id, detail)
+    SELECT x.r, x.n, to_timestamp(x.at), x.k, x.t, x.ft, x.a, p_worker, x.d
+      FROM json_to_recordset(p_log) AS x(r text, n bigint, at double precision, k text, t text, ft text, a integer,
+            d text)
+     WHERE x.r = ANY (fresh);
+    UPDATE workflows w
+       SET version = x.v + 1, log_seq = x.n, updated_at = clock_timestamp(),
+           status = coalesce(x.s, w.status),
+           error_message = CASE WHEN x.s IS NULL THEN w.error_message ELSE x.e END,
+           result_json = CASE WHEN x.s IS NULL THEN w.result_json ELSE x.o END,
+           end_time = CASE WHEN x.s IS NULL THEN w.end_time WHEN x.f THEN clock_timestamp() END
+      FROM json_to_recordset(p_runs) AS x(r text, v bigint, n bigint, s text, e text, o text, f boolean)
+     WHERE w.workflow_id = x.r AND x.r = ANY (fresh);
+    SELECT array_agg(x.r) INTO ended FROM json_to_recordset(p_runs) AS x(r text, f boolean)
+     WHERE x.f AND x.r = ANY (fresh);
+    IF ended IS NOT NULL THEN
+        DELETE FROM task_queue WHERE workflow_id = ANY (ended);
+    END IF;
+    IF p_rare IS NOT NULL THEN
+        PERFORM highway_commit_after(fresh, p_rare);
+    END IF;
+    RETURN ARRAY(SELECT x.r FROM json_to_recordset(p_runs) AS x(r text) WHERE NOT x.r = ANY (fresh));
+END $$;
+
+-- What a commit holds only now and then, and that comes before its rows: former activations of a loop's iterations,
+-- which are no part of the run's state any more.
+CREATE OR REPLACE FUNCTION highway_commit_before(fresh text[], p json) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tasks t SET node = NULL, version = t.version + 1
+      FROM json_to_recordset(p -> 'detach') AS x(r text, prefix text)
+     WHERE t.workflow_id = x.r AND starts_with(t.scope, x.prefix) AND x.r = ANY (fresh);
+    DELETE FROM task_queue q USING json_to_recordset(p -> 'detach') AS x(r text, prefix text)
+     WHERE q.workflow_id = x.r AND starts_with(q.task_id, x.prefix) AND x.r = ANY (fresh);
+END $$;
+
+-- The rest of it: memory, variables, events, approvals, child runs and messages to other runs.
+CREATE OR REPLACE FUNCTION highway_commit_after(fresh text[], p json) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    one text;
+BEGIN
+    INSERT INTO workflow_memory AS old (id, workflow_id, memory_key, memory_value_json, created_at, updated_at, version)
+    SELECT 0, x.r, x.k, x.v, clock_timestamp(), clock_timestamp(), x.n
+      FROM json_to_recordset(p -> 'memory') AS x(r text, k text, v text, n bigint) WHERE x.r = ANY (fresh)
+    ON CONFLICT ON CONSTRAINT uix_workflow_memory_key_unique DO UPDATE
+       SET memory_value_json = excluded.memory_value_json, updated_at = excluded.updated_at,
+           version = excluded.version;
+    UPDATE workflows w SET variables_json = x.v, variables_version = w.version
+      FROM json_to_recordset(p -> 'variables') AS x(r text, v text)
+     WHERE w.workflow_id = x.r AND x.r = ANY (fresh);
+    INSERT INTO idempotent_results AS old (idempotency_key, result_json, workflow_id, task_id, created_at)
+    SELECT x.k, x.v, x.r, x.t, clock_timestamp()
+      FROM json_to_recordset(p -> 'left') AS x(r text, t text, k text, v text) WHERE x.r = ANY (fresh)
+    ON CONFLICT ON CONSTRAINT pk_idempotent_results DO UPDATE
+       SET result_json = excluded.result_json, workflow_id = excluded.workflow_id, task_id = excluded.task_id;
+    INSERT INTO approvals (approval_id, workflow_id, task_id, fence, status, prompt, assignee, choices_json,
+            token_hash, expires_at, notify_after)
+    SELECT x.id, x.r, x.t, x.f, @APPROVAL_PENDING@, x.prompt, x.assignee, x.choices, x.hash, to_timestamp(x.expires),
+           clock_timestamp() + interval '30 seconds'
+      FROM json_to_recordset(p -> 'approvals') AS x(id text, r text, t text, f bigint, prompt text, assignee text,
+            choices text, hash text, expires double precision)
+     WHERE x.r = ANY (fresh);
+    UPDATE approvals a SET status = x.st
+      FROM json_to_recordset(p -> 'approvals_over') AS x(r text, t text, st text)
+     WHERE a.workflow_id = x.r AND a.task_id = x.t AND a.status = @APPROVAL_PENDING@ AND x.r = ANY (fresh);
+    UPDATE approvals a SET status = @APPROVAL_CANCELLED@
+      FROM json_to_recordset(p -> 'ended') AS x(r text)
+     WHERE a.workflow_id = x.r AND a.status = @APPROVAL_PENDING@ AND x.r = ANY (fresh);
+    PERFORM highway_start(p -> 'children', fresh);
+    INSERT INTO task_queue (workflow_id, task_id, kind, status, queue, priority, payload_json)
+    SELECT x.r, x.t, x.k, @QUEUED@, w.queue, coalesce(w.priority, 0), x.pl
+      FROM json_to_recordset(p -> 'messages') AS x(by text, r text, t text, k text, pl text)
+      JOIN workflows w ON w.workflow_id = x.r AND w.end_time IS NULL
+     WHERE x.by = ANY (fresh)
+    ON CONFLICT ON CONSTRAINT pk_task_queue DO NOTHING;
+    -- Who waits for an event and who emits it must not miss each other: both hold the lock of its name.
+    FOR one IN SELECT DISTINCT x.name FROM json_to_recordset(p -> 'names') AS x(name text) ORDER BY 1 LOOP
+        PERFORM pg_advisory_xact_lock(hashtextextended(one, 7));
+    END LOOP;
+    INSERT INTO events (name, payload_json, workflow_id, task_id)
+    SELECT x.name, x.payload, x.r, x.t
+      FROM json_to_recordset(p -> 'events') AS x(r text, t text, name text, payload text) WHERE x.r = ANY (fresh);
+    FOR one IN SELECT DISTINCT x.name FROM json_to_recordset(p -> 'names') AS x(name text) ORDER BY 1 LOOP
+        PERFORM highway_deliver(one);
+    END LOOP;
+END $$;
+
+-- Make those who wait for an event claimable, if there is one. A row that is locked is being decided by its own run.
+CREATE OR REPLACE FUNCTION highway_deliver(p_name text) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    amount integer;
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM events WHERE name = p_name) THEN
+        RETURN 0;
+    END IF;
+    WITH waiting AS MATERIALIZED (
+        SELECT workflow_id, task_id, kind FROM task_queue
+         WHERE event_name = p_name AND status = @WAITING_FOR_EVENT@ FOR UPDATE SKIP LOCKED)
+    UPDATE task_queue q
+       SET status = @QUEUED@, created_at = clock_timestamp(), due_at = NULL
+      FROM waiting WHERE q.workflow_id = waiting.workflow_id AND q.task_id = waiting.task_id AND q.kind = waiting.kind;
+    GET DIAGNOSTICS amount = ROW_COUNT;
+    RETURN amount;
+END $$;
+
+-- Store an event that came from outside, and wake who waits for it. The number of those.
+CREATE OR REPLACE FUNCTION highway_emit(p_name text, p_payload text, p_by text) RETURNS integer LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(p_name, 7));
+    INSERT INTO events (name, payload_json, created_by) VALUES (p_name, p_payload, p_by);
+    RETURN highway_deliver(p_name);
+END $$;
+
+-- Create runs, each with the message that begins it. [{by, id, name, hash, st, vars, inp, start, queue, prio, tags, ph,
+-- who, depth, pr, pt, pb, sid, slot}]; ``by`` is the run that starts a child, and must be in ``fresh`` if that is given.
+CREATE OR REPLACE FUNCTION highway_start(p_rows json, fresh text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY
+    WITH made AS (
+        INSERT INTO workflows (workflow_id, workflow_name, mode, status, start_time, updated_at, start_task,
+                variables_json, inputs_json, definition_hash, owner, priority, tags_json, queue, payload_hash,
+                created_by, depth, parent_workflow_id, parent_task_id, parent_branch, schedule_id, slot, log_seq)
+        SELECT x.id, x.name, @DURABLE@, @RUN_PENDING@, clock_timestamp(), clock_timestamp(), x.start, x.vars, x.inp,
+               x.hash, '', x.prio, x.tags, coalesce(x.queue, 'default'), x.ph, x.who, coalesce(x.depth, 0), x.pr, x.pt,
+               x.pb, x.sid, to_timestamp(x.slot), 1
+          FROM json_to_recordset(p_rows) AS x(by text, id text, name text, hash text, vars text, inp text, start text,
+                queue text, prio integer, tags text, ph text, who text, depth integer, pr text, pt text, pb text,
+                sid text, slot double precision)
+         WHERE fresh IS NULL OR x.by = ANY (fresh)
+        ON CONFLICT DO NOTHING
+        RETURNING workflow_id, queue, priority, created_by),
+    queued AS (
+        INSERT INTO task_queue (workflow_id, task_id, kind, status, queue, priority)
+        SELECT made.workflow_id, '', @KIND_START@, @QUEUED@, made.queue, coalesce(made.priority, 0) FROM made),
+    logged AS (
+        INSERT INTO event_log (workflow_id, seq, at, kind, detail)
+        SELECT made.workflow_id, 1, clock_timestamp(), 'run.' || @RUN_PENDING@, made.created_by FROM made)
+    SELECT made.workflow_id FROM made;
+END $$;
+
+-- A start by a user. ``p_docs`` [{hash, name, doc}] are the documents that the database may not know yet. A run that has
+-- an idempotency key ({…, key}), or an id that its caller chose (its key is then that), is created once for good; the
+-- answer is [{id, created, same, status}] in the order of the rows; ``same``: the payload is that of the first time.
+CREATE OR REPLACE FUNCTION highway_submit(p_docs json, p_rows json) RETURNS json LANGUAGE plpgsql AS $$
+DECLARE
+    one record;
+    known idempotency_keys;
+    answer jsonb := '[]';
+BEGIN
+    IF p_docs IS NOT NULL THEN
+        INSERT INTO workflow_definitions (definition_hash, workflow_name, definition_json, created_at)
+        SELECT x.hash, x.name, x.doc, clock_timestamp()
+          FROM json_to_recordset(p_docs) AS x(hash text, name text, doc text) ORDER BY x.hash
+        ON CONFLICT DO NOTHING;
+    END IF;
+    FOR one IN SELECT row.value AS body, row.value ->> 'id' AS id, row.value ->> 'key' AS key, row.value ->> 'ph' AS hash
+                 FROM json_array_elements(p_rows) AS row ORDER BY row.value ->> 'key' LOOP
+        IF one.key IS NOT NULL THEN
+            INSERT INTO idempotency_keys (key, workflow_id, payload_hash) VALUES (one.key, one.id, one.hash)
+            ON CONFLICT DO NOTHING;
+            IF NOT FOUND THEN
+                SELECT * INTO known FROM idempotency_keys WHERE key = one.key;
+                answer := answer || jsonb_build_object('id', known.workflow_id, 'created', false,
+                    'same', known.payload_hash = one.hash, 'asked', one.id,
+                    'status', (SELECT status FROM workflows WHERE workflow_id = known.workflow_id));
+                CONTINUE;
+            END IF;
+        END IF;
+        PERFORM highway_start(json_build_array(one.body), NULL);
+        answer := answer || jsonb_build_object('id', one.id, 'created', true, 'same', true, 'asked', one.id,
+            'status', @RUN_PENDING@);
+    END LOOP;
+    RETURN answer;
+END $$;
+
+-- Take what is to be done: messages as many as there are (up to a batch), work for the free threads. MATERIALIZED is not
+-- optional: a nested-loop plan may otherwise claim more than it was asked for.
+CREATE OR REPLACE FUNCTION highway_claim(p_worker text, p_lease double precision, p_queues text[], p_slots integer,
+        p_messages integer) RETURNS json LANGUAGE plpgsql AS $$
+DECLARE
+    one text;
+    part json;
+    amount integer;
+    claimed jsonb := '[]';
+BEGIN
+    FOREACH one IN ARRAY p_queues LOOP
+        IF p_messages > 0 THEN
+            WITH c AS MATERIALIZED (
+                SELECT workflow_id, task_id, kind FROM task_queue
+                 WHERE queue = one AND status = @QUEUED@ AND kind <> @KIND_WORK@
+                 ORDER BY created_at LIMIT p_messages FOR UPDATE SKIP LOCKED),
+            taken AS (
+                UPDATE task_queue q SET status = @RUNNING@, fence = q.fence + 1, worker_id = p_worker,
+                       lease_until = clock_timestamp() + p_lease * interval '1 second'
+                  FROM c WHERE q.workflow_id = c.workflow_id AND q.task_id = c.task_id AND q.kind = c.kind
+                RETURNING q.workflow_id AS r, q.task_id AS t, q.kind AS k, q.fence AS f, q.attempt AS a,
+                       q.lease_losses AS ll, q.payload_json AS pl, q.event_name AS ev)
+            SELECT json_agg(row_to_json(answer)) INTO part
+              FROM (SELECT taken.*, w.version AS v,
+                           CASE WHEN taken.ev IS NOT NULL THEN (SELECT e.payload_json FROM events e
+                                 WHERE e.name = taken.ev ORDER BY e.id DESC LIMIT 1) END AS evp
+                      FROM taken JOIN workflows w ON w.workflow_id = taken.r) AS answer;
+            IF part IS NOT NULL THEN
+                claimed := claimed || part::jsonb;
+            END IF;
+        END IF;
+        amount := highway_allowed(one, p_slots);
+        IF amount > 0 THEN
+            WITH c AS MATERIALIZED (
+                SELECT workflow_id, task_id, kind FROM task_queue
+                 WHERE queue = one AND status = @QUEUED@ AND kind = @KIND_WORK@
+                 ORDER BY priority DESC, created_at LIMIT amount FOR UPDATE SKIP LOCKED),
+            taken AS (
+                UPDATE task_queue q SET status = @RUNNING@, fence = q.fence + 1, attempt = q.attempt + 1,
+                       worker_id = p_worker, lease_until = clock_timestamp() + p_lease * interval '1 second'
+                  FROM c WHERE q.workflow_id = c.workflow_id AND q.task_id = c.task_id AND q.kind = c.kind
+                RETURNING q.workflow_id AS r, q.task_id AS t, q.kind AS k, q.fence AS f, q.attempt AS a,
+                       q.lease_losses AS ll),
+            shown AS (
+                UPDATE tasks t SET status = @RUNNING@, attempt = taken.a, fence = taken.f, worker_id = p_worker,
+                       started_at = coalesce(t.started_at, clock_timestamp()), updated_at = clock_timestamp()
+                  FROM taken WHERE t.workflow_id = taken.r AND t.task_id = taken.t AND t.status = @QUEUED@)
+            SELECT json_agg(row_to_json(answer)), count(*) INTO part, amount
+              FROM (SELECT taken.*, w.version AS v FROM taken JOIN workflows w ON w.workflow_id = taken.r) AS answer;
+            IF part IS NOT NULL THEN
+                claimed := claimed || part::jsonb;
+                p_slots := p_slots - amount;
+            END IF;
+        END IF;
+    END LOOP;
+    RETURN claimed;
+END $$;
+
+-- How many tasks of a queue may be claimed now: fewer than there are free threads only where the queue has a limit.
+CREATE OR REPLACE FUNCTION highway_allowed(p_queue text, p_slots integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    lim queue_limits;
+    allowed integer := p_slots;
+BEGIN
+    IF p_slots <= 0 THEN
+        RETURN 0;
+    END IF;
+    SELECT * INTO lim FROM queue_limits WHERE scope = 'queue' AND name = p_queue FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN p_slots;
+    END IF;
+    IF lim.max_running IS NOT NULL THEN
+        allowed := least(allowed, lim.max_running - (SELECT count(*) FROM task_queue
+            WHERE queue = p_queue AND status = @RUNNING@ AND kind = @KIND_WORK@)::integer);
+    END IF;
+    IF lim.rate_per_second IS NOT NULL THEN
+        lim.tokens := least(greatest(lim.rate_per_second, 1), lim.tokens + lim.rate_per_second
+            * extract(epoch FROM clock_timestamp() - lim.refilled_at));
+        allowed := least(allowed, floor(lim.tokens)::integer,
+            (SELECT count(*) FROM (SELECT 1 FROM task_queue WHERE queue = p_queue AND status = @QUEUED@
+                AND kind = @KIND_WORK@ LIMIT p_slots) AS some)::integer);
+        UPDATE queue_limits SET tokens = lim.tokens - greatest(allowed, 0), refilled_at = clock_timestamp()
+         WHERE scope = 'queue' AND name = p_queue;
+    END IF;
+    RETURN greatest(allowed, 0);
+END $$;
+
+-- The state of runs, whole (v = -1) or what changed after version v, optionally under their locks.
+CREATE OR REPLACE FUNCTION highway_load(p_known json, p_lock boolean, p_inline integer) RETURNS json
+LANGUAGE plpgsql AS $$
+DECLARE
+    answer json;
+BEGIN
+    IF p_lock THEN
+        PERFORM 1 FROM workflows WHERE workflow_id IN (SELECT x.r FROM json_to_recordset(p_known) AS x(r text))
+          ORDER BY workflow_id FOR NO KEY UPDATE;
+    END IF;
+    SELECT json_build_object(
+        'runs', (SELECT json_agg(row_to_json(one)) FROM (
+            SELECT w.workflow_id AS r, w.workflow_name AS name, w.version AS v, w.status AS s, w.log_seq AS n,
+                   w.definition_hash AS hash, w.depth, w.queue AS q, coalesce(w.priority, 0) AS p,
+                   w.parent_workflow_id AS pr, w.parent_task_id AS pt, w.parent_branch AS pb,
+                   extract(epoch FROM w.start_time) AS at, w.error_message AS e, extract(epoch FROM w.slot) AS slot,
+                   CASE WHEN x.v < 0 THEN w.inputs_json END AS inp,
+                   CASE WHEN w.variables_version > x.v THEN w.variables_json END AS vars
+              FROM json_to_recordset(p_known) AS x(r text, v bigint)
+              JOIN workflows w ON w.workflow_id = x.r) AS one),
+        'tasks', (SELECT json_agg(row_to_json(one)) FROM (
+            SELECT t.workflow_id AS r, t.task_id AS t, t.scope AS sc, t.node AS nd, t.status AS st, t.attempt AS a,
+                   t.fence AS f, extract(epoch FROM t.created_at) AS cr, extract(epoch FROM t.started_at) AS sa,
+                   extract(epoch FROM t.completed_at) AS ca, t.ended_seq AS es, t.error_message AS er,
+                   CASE WHEN length(t.result_value_json) <= p_inline THEN t.result_value_json END AS rs,
+                   extract(epoch FROM t.wake_up_at) AS wk, t.progress_json AS pg
+              FROM json_to_recordset(p_known) AS x(r text, v bigint)
+              JOIN tasks t ON t.workflow_id = x.r AND t.version > x.v AND (t.node IS NOT NULL OR x.v >= 0)) AS one),
+        'memory', (SELECT json_agg(row_to_json(one)) FROM (
+            SELECT m.workflow_id AS r, m.memory_key AS k, m.memory_value_json AS v
+              FROM json_to_recordset(p_known) AS x(r text, v bigint)
+              JOIN workflow_memory m ON m.workflow_id = x.r AND m.version > x.v) AS one),
+        'children', (SELECT json_agg(row_to_json(one)) FROM (
+            SELECT c.parent_workflow_id AS r, c.parent_task_id AS t, c.parent_branch AS b, c.workflow_id AS c,
+                   c.status AS s, c.error_message AS e, c.result_json AS o
+              FROM json_to_recordset(p_known) AS x(r text, v bigint)
+              JOIN workflows c ON c.parent_workflow_id = x.r WHERE x.v < 0) AS one)
+    ) INTO answer;
+    RETURN answer;
+END $$;
+
+-- Put back work whose worker is gone; bounded, and safe with any number of callers. The number of rows.
+CREATE OR REPLACE FUNCTION highway_rescue(p_limit integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    amount integer;
+BEGIN
+    WITH lost AS MATERIALIZED (
+        SELECT workflow_id, task_id, kind FROM task_queue
+         WHERE status = @RUNNING@ AND lease_until < clock_timestamp()
+         ORDER BY lease_until LIMIT p_limit FOR UPDATE SKIP LOCKED)
+    UPDATE task_queue q
+       SET status = @QUEUED@, lease_until = NULL, worker_id = NULL, lease_losses = q.lease_losses + 1,
+           created_at = clock_timestamp()
+      FROM lost WHERE q.workflow_id = lost.workflow_id AND q.task_id = lost.task_id AND q.kind = lost.kind;
+    GET DIAGNOSTICS amount = ROW_COUNT;
+    IF amount > 0 THEN
+        INSERT INTO counters AS old (name, value) VALUES ('leases_lost', amount)
+        ON CONFLICT ON CONSTRAINT pk_counters DO UPDATE SET value = old.value + excluded.value;
+    END IF;
+    RETURN amount;
+END $$;
+
+-- Make what is due claimable: timers, retries, timeouts, deadlines. The number of rows.
+CREATE OR REPLACE FUNCTION highway_wake(p_limit integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    amount integer;
+BEGIN
+    WITH due AS MATERIALIZED (
+        SELECT workflow_id, task_id, kind FROM task_queue
+         WHERE due_at <= clock_timestamp() AND status IN (@WAITING_FOR_TIMER@, @WAITING_FOR_EVENT@)
+         ORDER BY due_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
+    UPDATE task_queue q SET status = @QUEUED@, created_at = q.due_at, due_at = NULL
+      FROM due WHERE q.workflow_id = due.workflow_id AND q.task_id = due.task_id AND q.kind = due.kind;
+    GET DIAGNOSTICS amount = ROW_COUNT;
+    RETURN amount;
+END $$;
