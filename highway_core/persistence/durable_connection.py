@@ -53,10 +53,9 @@ class DurableConnection:
 
     def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Carry out one statement (its own transaction, unless inside :meth:`transaction`) and return its rows."""
-        with self._translated():
-            with self._open().cursor() as cursor:
-                cursor.execute(sql, tuple(values) or None)
-                return cursor.fetchall() if cursor.description else []
+        with self._translated(), self._open().cursor() as cursor:
+            cursor.execute(sql, tuple(values) or None)
+            return cursor.fetchall() if cursor.description else []
 
     def value(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """The first column of the first row, or None."""
@@ -65,10 +64,9 @@ class DurableConnection:
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Carry out one statement and return how many rows it touched."""
-        with self._translated():
-            with self._open().cursor() as cursor:
-                cursor.execute(sql, tuple(values) or None)
-                return int(cursor.rowcount)
+        with self._translated(), self._open().cursor() as cursor:
+            cursor.execute(sql, tuple(values) or None)
+            return int(cursor.rowcount)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -1,0 +1,1 @@
+"""DURABLE mode: runs whose state is in PostgreSQL, worked on by any number of processes."""
