@@ -9,13 +9,14 @@ import logging
 import sqlite3
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from highway_core.errors import StorageError
 from highway_core.persistence.engines import IMMEDIATE, engine_over
 from highway_core.persistence.location import Location, locate
 from highway_core.persistence.models import Base
 from highway_core.persistence.schema_version import CREATE_VERSION_TABLE, HEAD, KNOWN, SELECT_VERSION
+from highway_core.persistence.statements.durable_functions import DURABLE_TABLES, FUNCTIONS
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,9 @@ def _ensure(engine: Engine, location: Location) -> None:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
             _bring_up(connection, location)
     except SQLAlchemyError as error:
-        raise location.error("be brought to the newest schema", error) from error
+        # SQLAlchemy's own text repeats the statement, which may be the whole schema.
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        raise location.error("be brought to the newest schema", cause) from error
 
 
 def _bring_up(connection: Connection, location: Location) -> None:
@@ -73,6 +76,7 @@ def _bring_up(connection: Connection, location: Location) -> None:
 
     _log.info("upgrading %s from %s", location.label, versions or "the original library")
     upgrade_to_head(connection)
+    _install_functions(connection)
 
 
 def _versions(connection: Connection) -> list[str] | None:
@@ -95,8 +99,16 @@ def _is_original(connection: Connection) -> bool:
 
 
 def _create(connection: Connection, stamped: bool) -> None:
-    """All tables as the models have them, and the stamp that Alembic would have left."""
+    """The tables as the migrations would make them, and the stamp that Alembic would have left."""
     Base.metadata.create_all(connection, checkfirst=False)
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(DURABLE_TABLES, execution_options={"no_parameters": True})
+    _install_functions(connection)
     if not stamped:
         connection.exec_driver_sql(CREATE_VERSION_TABLE)
     connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": HEAD})
+
+
+def _install_functions(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(FUNCTIONS, execution_options={"no_parameters": True})

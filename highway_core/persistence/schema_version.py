@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-HEAD = "highway_0001"
+HEAD = "highway_0002"
 """The newest revision under ``migrations/versions``."""
 
-KNOWN = frozenset({HEAD})
+KNOWN = frozenset({"highway_0001", HEAD})
 """Every revision this version of Highway can upgrade from, itself included."""
 
 CREATE_VERSION_TABLE = (

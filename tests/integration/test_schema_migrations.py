@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, create_mock_engine, inspect
+from sqlalchemy import Connection, Engine, create_engine, create_mock_engine, inspect
 from sqlalchemy.pool import NullPool
 
 from highway_core.errors import StorageError
@@ -68,12 +68,20 @@ def rows(engine: Engine, query: str) -> list[Any]:
         return [tuple(row) for row in connection.exec_driver_sql(query)]
 
 
+def empty(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        Base.metadata.drop_all(connection)
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+    else:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+
+
 def test_the_migrations_make_what_the_models_say(engine: Engine, tmp_path: Path) -> None:
     ensure_schema(engine)
     direct = shape(engine)
     with engine.begin() as connection:
-        Base.metadata.drop_all(connection)
-        connection.exec_driver_sql("DROP TABLE alembic_version")
+        empty(connection)
         upgrade_to_head(connection)
 
     assert shape(engine) == direct
@@ -149,8 +157,7 @@ def test_an_upgraded_database_is_like_a_new_one(engine: Engine, url: str, tmp_pa
     else:
         new = engine
         with engine.begin() as connection:
-            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-            connection.exec_driver_sql("CREATE SCHEMA public")
+            empty(connection)
         ensure_schema(engine)
     assert upgraded == shape(new)
 

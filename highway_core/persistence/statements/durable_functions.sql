@@ -358,7 +358,7 @@ BEGIN
             * extract(epoch FROM clock_timestamp() - lim.refilled_at));
         allowed := least(allowed, floor(lim.tokens)::integer,
             (SELECT count(*) FROM (SELECT 1 FROM task_queue WHERE queue = p_queue AND status = @QUEUED@
-                AND kind = @KIND_WORK@ LIMIT p_slots) AS some)::integer);
+                AND kind = @KIND_WORK@ LIMIT p_slots) AS found)::integer);
         UPDATE queue_limits SET tokens = lim.tokens - greatest(allowed, 0), refilled_at = clock_timestamp()
          WHERE scope = 'queue' AND name = p_queue;
     END IF;

@@ -1,0 +1,45 @@
+"""The SQL of DURABLE mode that lies in files: its tables, and its functions with the statuses of ``lifecycle`` filled in.
+
+In the functions ``@NAME@`` is a status of a task, ``@RUN_NAME@`` of a run, ``@APPROVAL_NAME@`` of an approval,
+``@KIND_NAME@`` a kind of queue row; ``@LOCAL@`` and ``@DURABLE@`` are the modes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from highway_core.lifecycle import ApprovalStatus, QueueKind, RunMode, RunStatus, TaskStatus
+
+DURABLE_TABLES = (Path(__file__).parents[1] / "migrations/versions/v0002_durable.sql").read_text(encoding="utf-8")
+"""Over the tables of revision highway_0001. Released, and so never changed again."""
+
+_WORDS = (
+    {status.name: status.value for status in TaskStatus}
+    | {mode.name: mode.value for mode in RunMode}
+    | {f"RUN_{status.name}": status.value for status in RunStatus}
+    | {f"APPROVAL_{status.name}": status.value for status in ApprovalStatus}
+    | {f"KIND_{kind.name}": kind.value for kind in QueueKind}
+)
+_SOURCE = (Path(__file__).parent / "durable_functions.sql").read_text(encoding="utf-8")
+_FILLED = re.sub(r"@(\w+)@", lambda found: f"'{_WORDS[found[1]]}'", re.sub(r"(?m)^--.*\n", "", _SOURCE))
+
+FUNCTIONS_VERSION = hashlib.sha256(_FILLED.encode()).hexdigest()[:16]
+"""Which text of the functions a database has; ``highway_functions_version()`` answers it."""
+
+FUNCTIONS = f"""
+DO $$
+DECLARE
+    old regprocedure;
+BEGIN
+    -- CREATE OR REPLACE cannot change a parameter's name or a result's type.
+    FOR old IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace
+                AND starts_with(p.proname, 'highway_') LOOP
+        EXECUTE 'DROP FUNCTION ' || old;
+    END LOOP;
+END $$;
+{_FILLED}
+CREATE FUNCTION highway_functions_version() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '{FUNCTIONS_VERSION}' $$;
+"""
+"""Replaces the functions of any older version, in one transaction."""
