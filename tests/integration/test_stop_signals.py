@@ -1,71 +1,57 @@
-"""A stop signal reaches the main thread, whichever thread the kernel hands it to."""
+"""SIGTERM and SIGINT of a service: the first one stops it in order, the second one at once."""
 
 from __future__ import annotations
 
 import signal
-import threading
-from collections.abc import Iterator
-from time import monotonic
+import subprocess
+import sys
 
 import pytest
 
-from highway_core.cli.signals import StopSignals, exit_code
-
-EVERY = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-
-
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    """Back as they were, whatever a test did."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGURG)
-    before = [signal.getsignal(number) for number in numbers]
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+_SERVICE = """
+import sys
+from highway_core.services.loop import Stop, install_stop_signals
+stop = Stop()
+install_stop_signals(stop)
+print("ready", flush=True)
+stop.wait(60)
+print("stopping", flush=True)
+if "stubborn" in sys.argv:
+    Stop().wait(60)
+print("stopped", flush=True)
+"""
 
 
-@EVERY
-def test_a_signal_that_another_thread_took_ends_the_wait_of_the_main_thread(number: signal.Signals) -> None:
-    heard: list[str] = []
-
-    def interrupt(name: str) -> bool:
-        heard.append(name)
-        return True
-
-    def take() -> None:
-        signal.pthread_kill(threading.get_ident(), number)
-
-    with StopSignals(interrupt) as signals:
-        begun = monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            threading.Timer(0.05, take).start()
-            threading.Event().wait(30)
-    assert monotonic() - begun < 20
-    assert heard == [number.name]
-    assert signals.received is number
+def _service(*words: str) -> subprocess.Popen[str]:
+    service = subprocess.Popen([sys.executable, "-c", _SERVICE, *words], stdout=subprocess.PIPE, text=True)
+    assert service.stdout is not None
+    assert service.stdout.readline() == "ready\n"
+    return service
 
 
-def test_no_exception_is_raised_where_the_run_says_that_it_stops_by_itself() -> None:
-    with StopSignals(lambda _: False) as signals:
-        signal.raise_signal(signal.SIGTERM)
-    assert signals.received is signal.SIGTERM
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_stops_in_order(number: signal.Signals) -> None:
+    with _service() as service:
+        service.send_signal(number)
+        assert service.communicate(timeout=20)[0] == "stopping\nstopped\n"
+        assert service.returncode == 0
 
 
-def test_the_handlers_are_put_back(handlers: None) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGURG)]
-    with StopSignals(lambda _: True):
-        assert signal.getsignal(signal.SIGINT) != before[0]
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGURG)] == before
+def test_the_second_signal_ends_the_process_at_once() -> None:
+    with _service("stubborn") as service:
+        assert service.stdout is not None
+        service.send_signal(signal.SIGTERM)
+        assert service.stdout.readline() == "stopping\n"
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(20) == 128 + signal.SIGTERM
 
 
-def test_a_signal_that_was_ignored_stays_ignored() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with StopSignals(lambda _: True) as signals:
-        signal.raise_signal(signal.SIGINT)
-    assert signals.received is None
-
-
-@EVERY
-def test_exit_codes_are_those_of_a_shell(number: signal.Signals) -> None:
-    assert exit_code(number) == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored() -> None:
+    code = f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n{_SERVICE}"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        service.stdout.readline()
+        service.send_signal(signal.SIGINT)
+        service.send_signal(signal.SIGTERM)
+        assert service.communicate(timeout=20)[0] == "stopping\nstopped\n"
+        assert service.returncode == 0
