@@ -1,4 +1,4 @@
-"""The SQL of DURABLE mode that lies in files: its tables, and its functions with the statuses of ``lifecycle`` filled in.
+"""The SQL files of DURABLE mode: its tables, and its functions with the statuses of ``lifecycle`` filled in.
 
 In the functions ``@NAME@`` is a status of a task, ``@RUN_NAME@`` of a run, ``@APPROVAL_NAME@`` of an approval,
 ``@KIND_NAME@`` a kind of queue row; ``@LOCAL@`` and ``@DURABLE@`` are the modes.
@@ -28,7 +28,7 @@ _FILLED = re.sub(r"@(\w+)@", lambda found: f"'{_WORDS[found[1]]}'", re.sub(r"(?m
 FUNCTIONS_VERSION = hashlib.sha256(_FILLED.encode()).hexdigest()[:16]
 """Which text of the functions a database has; ``highway_functions_version()`` answers it."""
 
-FUNCTIONS = f"""
+_DROP_OLD = """
 DO $$
 DECLARE
     old regprocedure;
@@ -39,7 +39,10 @@ BEGIN
         EXECUTE 'DROP FUNCTION ' || old;
     END LOOP;
 END $$;
-{_FILLED}
+"""
+_ANSWER_VERSION = f"""
 CREATE FUNCTION highway_functions_version() RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT '{FUNCTIONS_VERSION}' $$;
 """
-"""Replaces the functions of any older version, in one transaction."""
+
+FUNCTIONS = _DROP_OLD + _FILLED + _ANSWER_VERSION
+"""Replaces the functions of any other version; to be carried out in one transaction."""
