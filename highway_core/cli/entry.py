@@ -27,6 +27,7 @@ from highway_core.errors import HighwayError
 _MODULES = {
     "run": "highway_core.cli.run_command",
     "validate": "highway_core.cli.validate_command",
+    "durable": "highway_core.cli.durable_command",
     "schema": "highway_core.cli.schema_command",
     "webhooks": "highway_core.cli.webhooks_command",
 }

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from highway_core.cli.argument_types import days, positive, run_id
+from highway_core.cli.durable_parser import add_durable
 from highway_core.cli.inputs import parse_var
 
 _EXIT_CODES = "exit codes: 0 completed; 1 failed or could not start; 2 bad usage; 130 stopped by Ctrl-C, 143 by SIGTERM"
-_LONGEST_RUN_ID = 200
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -24,6 +25,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     _add_run(commands)
     _add_validate(commands)
     commands.add_parser("schema", help="print the JSON Schema of a workflow document", allow_abbrev=False)
+    add_durable(commands, whole="durable" in arguments)
     _add_webhooks(commands)
     return parser.parse_args(arguments)
 
@@ -33,7 +35,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("workflow_path", metavar="FILE", help="flow.yaml, flow.json, flow.py, or flow.py:name")
     run.add_argument(
         "--run-id",
-        type=_run_id,
+        type=run_id,
         help="name of the run (default: cli-run-<uuid>); the same name again resumes the run, with the inputs it had",
     )
     run.add_argument(
@@ -60,33 +62,15 @@ def _add_webhooks(commands: Any) -> None:
     webhooks.set_defaults(webhooks_command=None, print_help=webhooks.print_help)
     actions = webhooks.add_subparsers(dest="webhooks_command", metavar="ACTION")
     run = actions.add_parser("run", help="deliver webhooks until stopped", allow_abbrev=False)
-    run.add_argument("--batch-size", type=_positive, default=100, help="webhooks taken at a time (default: 100)")
-    run.add_argument("--concurrency", type=_positive, default=20, help="requests at the same time (default: 20)")
+    run.add_argument("--batch-size", type=positive, default=100, help="webhooks taken at a time (default: 100)")
+    run.add_argument("--concurrency", type=positive, default=20, help="requests at the same time (default: 20)")
     _add_verbose(run)
     actions.add_parser("status", help="count webhooks by status", allow_abbrev=False)
     cleanup = actions.add_parser("cleanup", help="delete webhooks that were sent long ago", allow_abbrev=False)
-    cleanup.add_argument("--days-old", type=_days, default=30, help="older than this many days (default: 30)")
+    cleanup.add_argument("--days-old", type=days, default=30, help="older than this many days (default: 30)")
 
 
 def _add_verbose(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-v", "--verbose", action="count", default=0, help="log what Highway does; -vv: everything, with tracebacks"
     )
-
-
-def _run_id(text: str) -> str:
-    if not text.strip() or not text.isprintable() or len(text) > _LONGEST_RUN_ID:
-        raise argparse.ArgumentTypeError(f"a run id has 1 to {_LONGEST_RUN_ID} printable characters")
-    return text
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
-    return int(text)
-
-
-def _days(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of days")
-    return int(text)
