@@ -132,11 +132,12 @@ END $$;
 -- which are no part of the run's state any more.
 CREATE OR REPLACE FUNCTION highway_commit_before(fresh text[], p json) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    -- The queue before the tasks, as a claim takes them.
+    DELETE FROM task_queue q USING json_to_recordset(p -> 'detach') AS x(r text, prefix text)
+     WHERE q.workflow_id = x.r AND starts_with(q.task_id, x.prefix) AND x.r = ANY (fresh);
     UPDATE tasks t SET node = NULL, version = t.version + 1
       FROM json_to_recordset(p -> 'detach') AS x(r text, prefix text)
      WHERE t.workflow_id = x.r AND starts_with(t.scope, x.prefix) AND x.r = ANY (fresh);
-    DELETE FROM task_queue q USING json_to_recordset(p -> 'detach') AS x(r text, prefix text)
-     WHERE q.workflow_id = x.r AND starts_with(q.task_id, x.prefix) AND x.r = ANY (fresh);
 END $$;
 
 -- The rest of it: memory, variables, events, approvals, child runs and messages to other runs.
@@ -245,11 +246,13 @@ END $$;
 
 -- A start by a user. ``p_docs`` [{hash, name, doc}] are the documents that the database may not know yet. A run that has
 -- an idempotency key ({…, key}), or an id that its caller chose (its key is then that), is created once for good; the
--- answer is [{id, created, same, status}] in the order of the rows; ``same``: the payload is that of the first time.
+-- answer is [{id, created, same, status, asked}] in any order: ``asked`` is the id that was asked for, ``id`` that of the
+-- run there is; ``same``: the payload is that of the first time.
 CREATE OR REPLACE FUNCTION highway_submit(p_docs json, p_rows json) RETURNS json LANGUAGE plpgsql AS $$
 DECLARE
     one record;
     known idempotency_keys;
+    taken record;
     answer jsonb := '[]';
 BEGIN
     IF p_docs IS NOT NULL THEN
@@ -272,8 +275,17 @@ BEGIN
             END IF;
         END IF;
         PERFORM highway_start(json_build_array(one.body), NULL);
-        answer := answer || jsonb_build_object('id', one.id, 'created', true, 'same', true, 'asked', one.id,
-            'status', @RUN_PENDING@);
+        IF FOUND THEN
+            answer := answer || jsonb_build_object('id', one.id, 'created', true, 'same', true, 'asked', one.id,
+                'status', @RUN_PENDING@);
+        ELSE -- The id was given to a run without this key, or the schedule's slot has its run.
+            SELECT w.workflow_id, w.status, w.payload_hash IS NOT DISTINCT FROM one.hash AS same INTO taken
+              FROM workflows w WHERE w.workflow_id = one.id OR (w.schedule_id = one.body ->> 'sid'
+                    AND w.slot = to_timestamp((one.body ->> 'slot')::double precision)) LIMIT 1;
+            DELETE FROM idempotency_keys WHERE key = one.key AND NOT taken.same;
+            answer := answer || jsonb_build_object('id', taken.workflow_id, 'created', false, 'same', taken.same,
+                'asked', one.id, 'status', taken.status);
+        END IF;
     END LOOP;
     RETURN answer;
 END $$;
@@ -359,8 +371,10 @@ BEGIN
         allowed := least(allowed, floor(lim.tokens)::integer,
             (SELECT count(*) FROM (SELECT 1 FROM task_queue WHERE queue = p_queue AND status = @QUEUED@
                 AND kind = @KIND_WORK@ LIMIT p_slots) AS found)::integer);
-        UPDATE queue_limits SET tokens = lim.tokens - greatest(allowed, 0), refilled_at = clock_timestamp()
-         WHERE scope = 'queue' AND name = p_queue;
+        IF allowed > 0 THEN
+            UPDATE queue_limits SET tokens = lim.tokens - allowed, refilled_at = clock_timestamp()
+             WHERE scope = 'queue' AND name = p_queue;
+        END IF;
     END IF;
     RETURN greatest(allowed, 0);
 END $$;
