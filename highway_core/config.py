@@ -81,6 +81,14 @@ class Settings:
     """[HIGHWAY_LLM_ENDPOINT] base URL of an OpenAI-compatible or Anthropic service."""
     llm_api_key: str | None = field(default=None, repr=False)
     """[HIGHWAY_LLM_API_KEY]"""
+    public_url: str | None = None
+    """[HIGHWAY_PUBLIC_URL] the base of links that people get, without a slash at the end; None: the API's address."""
+    secret_key: str | None = field(default=None, repr=False)
+    """[HIGHWAY_SECRET_KEY] what approval links are made with; None: kept in the file ``secret_key`` of ``home``."""
+    log_links: bool = False
+    """[HIGHWAY_LOG_LINKS] write approval links, with their tokens, to the log."""
+    notify_webhook: str | None = field(default=None, repr=False)
+    """[HIGHWAY_NOTIFY_WEBHOOK] the URL that is told of a new approval, instead of a mail."""
     environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """The variables themselves, for ``{{env.NAME}}``, ``{{secrets.NAME}}`` and the environment of child processes."""
 
@@ -91,7 +99,9 @@ class Settings:
         return _Reader(env).settings()
 
     def secret(self, name: str) -> str | None:
-        """The value of ``HIGHWAY_SECRET_<NAME>``, or None."""
+        """The value of ``HIGHWAY_SECRET_<NAME>``, or None; HIGHWAY_SECRET_KEY is Highway's own and no task's."""
+        if name.upper() == "KEY":
+            return None
         return self.environ.get(f"HIGHWAY_SECRET_{name}") or self.environ.get(f"HIGHWAY_SECRET_{name.upper()}")
 
     # The names of the existing library, for those who read them.
@@ -146,6 +156,10 @@ class _Reader:
             payment_gateway_url=self._env.get("HIGHWAY_PAYMENT_GATEWAY_URL") or None,
             llm_endpoint=self._env.get("HIGHWAY_LLM_ENDPOINT") or None,
             llm_api_key=self._env.get("HIGHWAY_LLM_API_KEY") or None,
+            public_url=(self._web_address("HIGHWAY_PUBLIC_URL") or "").rstrip("/") or None,
+            secret_key=self._env.get("HIGHWAY_SECRET_KEY") or None,
+            log_links=self._flag("HIGHWAY_LOG_LINKS"),
+            notify_webhook=self._web_address("HIGHWAY_NOTIFY_WEBHOOK"),
             environ=MappingProxyType(dict(self._env)),
         )
 
@@ -168,6 +182,12 @@ class _Reader:
     def _path(self, name: str) -> Path | None:
         text = self._env.get(name, "").strip()
         return Path(text).expanduser() if text else None
+
+    def _web_address(self, name: str) -> str | None:
+        text = self._env.get(name, "").strip()
+        if text and not text.startswith(("http://", "https://")):
+            raise ConfigError(f"{name}={text!r} must be an address that begins with http:// or https://.")
+        return text or None
 
     def _names(self, name: str) -> tuple[str, ...]:
         return tuple(part.strip() for part in self._env.get(name, "").split(",") if part.strip())

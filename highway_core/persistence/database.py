@@ -5,7 +5,6 @@ LOCAL runs are written by ``sql_persistence``, durable ones by the services; not
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from highway_core.lifecycle import RunMode, RunStatus, TaskStatus
 from highway_core.persistence.models import Task, TaskDependency, Workflow
 from highway_core.persistence.statements import runs
 from highway_core.persistence.webhook_store import WebhookStore
+from highway_core.utils.approval_token import token_digest
 
 __all__ = ["DatabaseManager", "get_db_manager", "token_digest"]
 
@@ -103,11 +103,6 @@ class DatabaseManager(WebhookStore):
 def get_db_manager(db_path: str | Path | None = None, engine_url: str | None = None) -> DatabaseManager:
     """A manager of the database of that URL, else of that SQLite file, else of the settings."""
     return DatabaseManager(db_path, engine_url)
-
-
-def token_digest(token: str) -> str:
-    """What is stored of a token: who reads the database cannot answer in anybody's place."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _durable_task(workflow_id: str, task: Mapping[str, Any]) -> list[Task | TaskDependency]:
