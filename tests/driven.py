@@ -11,8 +11,8 @@ from typing import Any
 from highway_core.config import Settings
 from highway_core.engine.engine import LocalEngine
 from highway_core.engine.loader import Source
-from highway_core.engine.local_run import LocalRun
 from highway_core.engine.local_runs import RunListener
+from highway_core.engine.run import Run
 from highway_core.engine.run_state import Instance
 from highway_core.persistence.in_memory import InMemoryPersistenceManager
 from highway_core.persistence.manager import PersistenceManager, SavedRun
@@ -148,7 +148,7 @@ class Driven:
         workflow = self._engine.compile(Source({"name": "driven", **document, "tasks": tasks}, "driven"), inputs)
         self.orchestrator = self._engine.orchestrator(workflow, run_id, inputs, listener)
         self._thread = threading.Thread(target=self._run, name=f"driver of {run_id}", daemon=True)
-        self._run_or_error: LocalRun | BaseException | None = None
+        self._run_or_error: Run | BaseException | None = None
 
     def _run(self) -> None:
         try:
@@ -164,7 +164,7 @@ class Driven:
     def running(self) -> bool:
         return self._thread.is_alive()
 
-    def end(self, within: float = PATIENCE) -> LocalRun:
+    def end(self, within: float = PATIENCE) -> Run:
         """The run when it is over; raises what it raised; AssertionError if it hangs."""
         self._thread.join(within)
         hangs = self._thread.is_alive()
@@ -177,7 +177,7 @@ class Driven:
         assert self._run_or_error is not None
         return self._run_or_error
 
-    def run(self) -> LocalRun:
+    def run(self) -> Run:
         """From the beginning to the end."""
         return self.start().end()
 
@@ -197,7 +197,7 @@ class Watching(RunListener):
         self.seen: list[tuple[str, str]] = []
         self._on = on
 
-    def task_changed(self, run: LocalRun, instance: Instance) -> None:
+    def task_changed(self, run: Run, instance: Instance) -> None:
         self.seen.append((instance.path, instance.status.value))
         if self._on is not None:
             self._on(instance.path, instance.status.value)

@@ -10,19 +10,20 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from highway_core.config import Settings
-from highway_core.engine.decisions import ChildRun
+from highway_core.engine.decisions import AwaitEvent, ChildRun
 from highway_core.engine.engine import LocalEngine
 from highway_core.engine.graph import CompiledWorkflow
-from highway_core.engine.local_run import LocalRun
 from highway_core.engine.local_services import LocalServices
+from highway_core.engine.run import Run
 from highway_core.engine.run_records import RunRecorder
 from highway_core.engine.run_state import Instance
 from highway_core.engine.steps import Steps
 from highway_core.engine.task_runner import Ask
-from highway_core.lifecycle import TASK_FINAL, TaskStatus
+from highway_core.lifecycle import TASK_FINAL, QueueKind, TaskStatus
 from highway_core.persistence.in_memory import InMemoryPersistenceManager
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
@@ -39,16 +40,16 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._ready: list[tuple[LocalRun, Instance]] = []
+        self._ready: list[tuple[Run, Instance]] = []
         self._working: list[tuple[Steps, Instance, Ask]] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._elapsed = 0.0
         self._engine = LocalEngine(Settings(), InMemoryPersistenceManager())
-        self.run = LocalRun(self.workflow, "simulated", {}, self, START)
+        self.run = Run(self.workflow, "simulated", {}, self, START)
         services = LocalServices(self._engine.store, self._engine.runner, Settings())
         self._steps = Steps(self.run, RunRecorder(self.run), self, services)
 
-    def drive(self, limit: int = 20_000) -> LocalRun:
+    def drive(self, limit: int = 20_000) -> Run:
         """Run to the end; AssertionError if nothing can happen and the run is not over."""
         self.run.begin()
         while not self.run.is_over:
@@ -97,10 +98,10 @@ class Simulation:
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.append((self._elapsed + seconds, len(self._timers) + self.step * 1000, action))
 
-    def make_ready(self, run: LocalRun, instance: Instance) -> None:
+    def make_ready(self, run: Run, instance: Instance) -> None:
         self._ready.append((run, instance))
 
-    def changed(self, run: LocalRun, instance: Instance) -> None:
+    def changed(self, run: Run, instance: Instance) -> None:
         self.moments.setdefault(instance.path, {})[instance.status.value] = self.step
         if not instance.is_open:
             self._steps.ended(instance)
@@ -114,22 +115,25 @@ class Simulation:
     def stop(self, instance: Instance, reason: str) -> None:
         self.give_up(instance, reason, kill=True)
 
-    def await_event(self, name: str, receive: Callable[[Any], None]) -> None:
+    def timer(self, steps: Steps, instance: Instance, kind: QueueKind, moment: datetime) -> None:
+        self.after((moment - self.now()).total_seconds(), partial(steps.due, instance, kind, instance.epoch))
+
+    def await_event(self, steps: Steps, instance: Instance, name: str) -> None:
         raise NotImplementedError("random graphs have no events")
 
-    def emit(self, name: str, payload: Any) -> None:
+    def ask_person(self, steps: Steps, instance: Instance, decision: AwaitEvent) -> str:
+        raise NotImplementedError("random graphs ask nobody")
+
+    def emit(self, run: Run, instance: Instance, name: str, payload: Any) -> None:
         raise NotImplementedError("random graphs have no events")
 
-    def idempotent(self, key: str) -> str | None:
-        return None
-
-    def start_child(self, run: LocalRun, instance: Instance, child: ChildRun) -> None:
+    def start_child(self, run: Run, instance: Instance, child: ChildRun) -> None:
         raise NotImplementedError("random graphs have no child runs")
 
-    def cancel_children(self, run: LocalRun, instance: Instance) -> None:
+    def cancel_children(self, run: Run, instance: Instance) -> None:
         """There are none."""
 
-    def over(self, run: LocalRun) -> None:
+    def over(self, run: Run) -> None:
         """Nothing to store."""
 
 

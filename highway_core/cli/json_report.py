@@ -9,13 +9,13 @@ from typing import Any
 
 from highway_core.cli.task_log import TaskLine, TaskLog
 from highway_core.engine.engine import summary
-from highway_core.engine.local_run import LocalRun
+from highway_core.engine.run import Run
 from highway_core.errors import DocumentError
 from highway_core.lifecycle import RunStatus
 from highway_core.utils.json_values import clean_text
 
 
-def run_report(run: LocalRun, log: TaskLog) -> dict[str, Any]:
+def run_report(run: Run, log: TaskLog) -> dict[str, Any]:
     """A run that is over, with every task of it."""
     return {**summary(run), "workflow_name": run.compiled.model.name, "tasks": [_task(line) for line in log.ended]}
 

@@ -23,7 +23,7 @@ from highway_core.config import current_settings
 from highway_core.engine.engine import LocalEngine
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.loader import read_source
-from highway_core.engine.local_run import LocalRun
+from highway_core.engine.run import Run
 from highway_core.errors import HighwayError, StorageError
 from highway_core.lifecycle import RunStatus
 from highway_core.persistence.manager import SavedRun
@@ -105,7 +105,7 @@ class _Run:
             return live
         return PlainProgress(self._output)
 
-    def _report(self, run: LocalRun, log: TaskLog, stopped_by: Signals | None) -> None:
+    def _report(self, run: Run, log: TaskLog, stopped_by: Signals | None) -> None:
         if self._options.json:
             self._output.say(as_text(run_report(run, log)))
             return

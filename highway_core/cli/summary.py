@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from highway_core.cli.task_log import TaskLine, TaskLog
 from highway_core.cli.text import columns, counted, first_line, indented, seconds_text
-from highway_core.engine.local_run import LocalRun
+from highway_core.engine.run import Run
 from highway_core.engine.steps import HUMAN_TASKS
 from highway_core.lifecycle import RunStatus, TaskStatus
 from highway_core.utils.json_values import dumps
@@ -21,7 +21,7 @@ _RESULT_WIDTH = 1_000
 _WITH_POLICY = frozenset({"task", "activity"})
 
 
-def verdict(run: LocalRun, stopped_by: str | None) -> str:
+def verdict(run: Run, stopped_by: str | None) -> str:
     """One line; ``stopped_by`` is the signal that ended the run."""
     if run.status is RunStatus.COMPLETED:
         return "✅ LOCAL Workflow completed successfully!"
@@ -30,7 +30,7 @@ def verdict(run: LocalRun, stopped_by: str | None) -> str:
     return f"❌ LOCAL Workflow {run.status}: {indented(run.error or 'no reason was given', '   ')}"
 
 
-def summary_lines(log: TaskLog, run: LocalRun) -> list[str]:
+def summary_lines(log: TaskLog, run: Run) -> list[str]:
     """From ``Task Summary:`` to the errors."""
     lines = ["", *_counts(log), *_table(log), *_errors(log.unsuccessful)]
     if run.status is RunStatus.COMPLETED and run.result is not None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from highway_core.engine.local_run import LocalRun
 from highway_core.engine.local_runs import RunListener
+from highway_core.engine.run import Run
 from highway_core.engine.run_state import Instance
 from highway_core.lifecycle import TASK_FINAL, TASK_OPEN, RunStatus, TaskStatus
 from highway_core.persistence.manager import SavedRun
@@ -89,7 +89,7 @@ class TaskLog(RunListener):
     """
 
     def __init__(self, progress: Progress, announce: Callable[[], None], *, keep_all: bool = False) -> None:
-        self.run: LocalRun | None = None
+        self.run: Run | None = None
         self.counts: Counter[TaskStatus] = Counter()
         """Ended tasks of the run itself, by status."""
         self.open: dict[tuple[str, str], TaskLine] = {}
@@ -114,12 +114,12 @@ class TaskLog(RunListener):
     def done(self) -> int:
         return sum(self.counts.values())
 
-    def run_started(self, run: LocalRun) -> None:
+    def run_started(self, run: Run) -> None:
         self.run = run
         self.was_over = run.status is RunStatus.COMPLETED
         self._announce()
 
-    def task_changed(self, run: LocalRun, instance: Instance) -> None:
+    def task_changed(self, run: Run, instance: Instance) -> None:
         key = (run.run_id, instance.path)
         line = self.open.get(key) or self._new_line(run, instance)
         line.status = instance.status
@@ -144,7 +144,7 @@ class TaskLog(RunListener):
             line.started_at, line.ended_at = row.started_at, row.completed_at
             self._keep(line)
 
-    def _new_line(self, run: LocalRun, instance: Instance) -> TaskLine:
+    def _new_line(self, run: Run, instance: Instance) -> TaskLine:
         task = instance.node.task
         own = run is self.run
         label = instance.path

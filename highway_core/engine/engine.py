@@ -14,10 +14,10 @@ from highway_core.engine.executors.base import BaseExecutor
 from highway_core.engine.executors.local_python import LocalPythonExecutor
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.loader import Source, compile_document, read_source, split_pick
-from highway_core.engine.local_run import LocalRun
 from highway_core.engine.local_runs import RunListener
 from highway_core.engine.local_services import LocalServices
 from highway_core.engine.orchestrator import Orchestrator
+from highway_core.engine.run import Run
 from highway_core.engine.task_runner import TaskRunner
 from highway_core.errors import DocumentError, HighwayError, TaskError
 from highway_core.lifecycle import RunStatus
@@ -132,7 +132,7 @@ def run_workflow(
         engine.close()
 
 
-def summary(run: LocalRun) -> dict[str, Any]:
+def summary(run: Run) -> dict[str, Any]:
     """What the entry points return of a run."""
     return {"status": run.status.value, "workflow_id": run.run_id, "error": run.error, "result": run.result}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from highway_core.engine.context import ChildOutcome
 from highway_core.engine.decisions import ChildRun
 from highway_core.engine.definitions import Definitions
-from highway_core.engine.local_run import LocalRun
 from highway_core.engine.local_runs import DrivenRun, RunOpener
+from highway_core.engine.run import Run
 from highway_core.engine.run_state import Instance
 from highway_core.errors import DocumentError, RunError
 from highway_core.lifecycle import RunStatus, TaskStatus
@@ -18,9 +18,9 @@ class ChildRuns:
     def __init__(self, opener: RunOpener, definitions: Definitions | None) -> None:
         self._opener = opener
         self._definitions = definitions
-        self._of: dict[Instance, list[LocalRun]] = {}
+        self._of: dict[Instance, list[Run]] = {}
 
-    def open(self, run: LocalRun, instance: Instance, child: ChildRun) -> DrivenRun | ChildOutcome:
+    def open(self, run: Run, instance: Instance, child: ChildRun) -> DrivenRun | ChildOutcome:
         """The run of ``child``, to be driven; or how it ended, if it is over already or cannot be started."""
         run_id = f"{run.run_id}/{instance.path}/{child.branch}"
         if instance.attempt > 1:
@@ -38,12 +38,12 @@ class ChildRuns:
         self._of.setdefault(instance, []).append(driven.run)
         return driven
 
-    def cancel(self, run: LocalRun, instance: Instance) -> None:
+    def cancel(self, run: Run, instance: Instance) -> None:
         """Cancel the child runs of a task that is given up."""
         for child in self._of.pop(instance, ()):
             child.terminate(RunStatus.CANCELLED, f"Cancelled with its parent, run '{run.run_id}'.")
 
 
-def child_outcome(branch: str, run: LocalRun) -> ChildOutcome:
+def child_outcome(branch: str, run: Run) -> ChildOutcome:
     """A child run that is over, as its parent's task sees it."""
     return ChildOutcome(branch, TaskStatus(run.status.value), {}, run.error, run.result, run.run_id)

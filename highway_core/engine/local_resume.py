@@ -109,7 +109,7 @@ class Restorer:
         self._run.start(instance)
         self._run.complete(instance, value, text)
         if instance.node.task.operator_type == "emit_event":
-            self._steps.emit(value["event"], value["payload"])
+            self._steps.emit(instance, value["event"], value["payload"])
 
     def _refill(self, instance: Instance, done: int) -> None:
         """Bring back what the finished iterations of a ``while`` left in the scope around it.

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from highway_core.engine.graph import CompiledWorkflow
+from highway_core.engine.idempotency import KeyLoop, LocalKeys
 from highway_core.engine.local_resume import Restorer
-from highway_core.engine.local_run import Host, LocalRun
 from highway_core.engine.local_services import LocalServices
+from highway_core.engine.run import Host, Run
 from highway_core.engine.run_records import RunRecorder
 from highway_core.engine.run_state import Instance
 from highway_core.engine.steps import Loop, Steps
@@ -39,17 +40,17 @@ def _is_driven(owner: str) -> bool:
 class RunListener:
     """Hears what happens to a run, on the deciding thread. Override what you need; never block."""
 
-    def run_started(self, run: LocalRun) -> None:
+    def run_started(self, run: Run) -> None:
         """The run begins, or goes on, or was over before."""
 
-    def task_changed(self, run: LocalRun, instance: Instance) -> None:
+    def task_changed(self, run: Run, instance: Instance) -> None:
         """A task instance, of the run or of a child run, has a new status."""
 
-    def run_over(self, run: LocalRun) -> None:
+    def run_over(self, run: Run) -> None:
         """The run has ended and is stored."""
 
 
-class _Driver(Host, Loop, Protocol):
+class _Driver(Host, Loop, KeyLoop, Protocol):
     """The orchestrator, as runs and steps see it."""
 
 
@@ -57,7 +58,7 @@ class _Driver(Host, Loop, Protocol):
 class DrivenRun:
     """A run and what drives it."""
 
-    run: LocalRun
+    run: Run
     recorder: RunRecorder
     steps: Steps
     restorer: Restorer | None = None
@@ -74,7 +75,7 @@ class RunOpener:
         self._store = services.store
 
     def open(
-        self, run_id: str, workflow: CompiledWorkflow, inputs: Mapping[str, Any], parent: LocalRun | None = None
+        self, run_id: str, workflow: CompiledWorkflow, inputs: Mapping[str, Any], parent: Run | None = None
     ) -> DrivenRun:
         """The run of that id, in the store; RunConflictError if it cannot be ours."""
         depth = 0 if parent is None else parent.depth + 1
@@ -82,7 +83,7 @@ class RunOpener:
             raise RunError(f"Runs nest more than {MAX_RUN_DEPTH} deep; does '{workflow.model.name}' start itself?")
         saved = self._store.load_run(run_id)
         if saved is None:
-            run = LocalRun(workflow, run_id, inputs, self._driver, self._driver.now())
+            run = Run(workflow, run_id, inputs, self._driver, self._driver.now())
             self._store.create_run(self._record(run, parent))
             driven = self._driven(run)
         else:
@@ -94,12 +95,13 @@ class RunOpener:
         """The runs that were opened are driven no longer."""
         _ACTIVE.discard(self._owner)
 
-    def _driven(self, run: LocalRun) -> DrivenRun:
+    def _driven(self, run: Run) -> DrivenRun:
         recorder = RunRecorder(run)
         steps = Steps(run, recorder, self._driver, self._services)
+        steps.keys = LocalKeys(steps, recorder, self._driver)
         return DrivenRun(run, recorder, steps)
 
-    def _record(self, run: LocalRun, parent: LocalRun | None) -> RunRecord:
+    def _record(self, run: Run, parent: Run | None) -> RunRecord:
         workflow = run.compiled
         return RunRecord(
             run_id=run.run_id,
@@ -125,7 +127,7 @@ class RunOpener:
             )
         if inputs and dict(inputs) != dict(record.inputs):
             raise RunConflictError(f"Run '{record.run_id}' was started with other inputs. Choose a new run id.")
-        run = LocalRun(workflow, record.run_id, record.inputs, self._driver, record.started_at)
+        run = Run(workflow, record.run_id, record.inputs, self._driver, record.started_at)
         if saved.status is RunStatus.COMPLETED:
             run.recall(saved.status, None, loads(saved.result_json or "null"))
             return self._driven(run)

@@ -20,20 +20,20 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from highway_core.engine.context import ChildOutcome
-from highway_core.engine.decisions import ChildRun
+from highway_core.engine.decisions import AwaitEvent, ChildRun
 from highway_core.engine.events import LocalEvents
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.inline_work import InlineWork
 from highway_core.engine.local_children import ChildRuns, child_outcome
-from highway_core.engine.local_run import LocalRun
 from highway_core.engine.local_runs import DrivenRun, RunListener, RunOpener
 from highway_core.engine.local_services import LocalServices
+from highway_core.engine.run import Run
 from highway_core.engine.run_state import Instance
-from highway_core.engine.steps import Steps
+from highway_core.engine.steps import HUMAN_TASKS, Steps
 from highway_core.engine.task_runner import Ask, Failure, Outcome
 from highway_core.engine.timers import Timers
 from highway_core.engine.worker_threads import WorkerThreads
-from highway_core.lifecycle import RunStatus, TaskStatus
+from highway_core.lifecycle import QueueKind, RunStatus, TaskStatus
 
 logger = logging.getLogger("HighwayEngine")
 
@@ -62,8 +62,8 @@ class Orchestrator:
         self._clock = services.clock
         self._listener = listener or RunListener()
         self._inbox: SimpleQueue[Message] = SimpleQueue()
-        self._ready: deque[tuple[LocalRun, Instance]] = deque()
-        self._backlog: deque[tuple[LocalRun, Instance]] = deque()
+        self._ready: deque[tuple[Run, Instance]] = deque()
+        self._backlog: deque[tuple[Run, Instance]] = deque()
         self._launches: list[Launch] = []
         self._threads = WorkerThreads(services.settings.threads)
         self._timers = Timers()
@@ -82,7 +82,7 @@ class Orchestrator:
         self._children = ChildRuns(self._opener, services.definitions)
         self._root = (workflow_run_id, workflow, dict(inputs or {}))
 
-    def run(self) -> LocalRun:
+    def run(self) -> Run:
         """Run to the end and return the run: completed, failed or cancelled.
 
         RunConflictError if the run id belongs to another document or a living process; StorageError if the store
@@ -153,7 +153,7 @@ class Orchestrator:
             self.after(max(0.0, left), partial(self._past_deadline, run, deadline))
         run.begin()
 
-    def _drive(self, root: LocalRun) -> None:
+    def _drive(self, root: Run) -> None:
         while not root.is_over:
             if self._interrupted is not None:
                 self._give_up_all(root, self._interrupted)
@@ -186,7 +186,7 @@ class Orchestrator:
             if instance.is_open and not run.is_over:
                 self._start(run, instance)
 
-    def _start(self, run: LocalRun, instance: Instance) -> None:
+    def _start(self, run: Run, instance: Instance) -> None:
         driven = self._runs[run.run_id]
         if driven.restorer is not None and instance.status is TaskStatus.QUEUED and driven.restorer.restore(instance):
             return
@@ -205,7 +205,7 @@ class Orchestrator:
         alone = len(launches) == 1 and self._may_run_inline(launches[0][1])
         if not alone:
             for steps, instance, _ in launches:
-                steps.recorder.changed(instance)
+                self._runs[steps.run.run_id].recorder.changed(instance)
         if any(instance.flush_needed > self._commits for _, instance, _ in launches):
             self._commit()
         if alone:
@@ -221,7 +221,7 @@ class Orchestrator:
 
     def _run_inline(self, steps: Steps, instance: Instance, ask: Ask) -> None:
         ask.interruptible = threading.current_thread() is threading.main_thread()
-        self._inline_work.begins(steps.recorder, instance)
+        self._inline_work.begins(self._runs[steps.run.run_id].recorder, instance)
         self._inline = ask
         try:
             if self._interrupted is not None or not self._inbox.empty():  # it came before anybody could stop this here
@@ -298,7 +298,7 @@ class Orchestrator:
         self._commits += 1
         self._committed_at = self._clock.monotonic()
 
-    def _give_up_all(self, root: LocalRun, reason: str) -> None:
+    def _give_up_all(self, root: Run, reason: str) -> None:
         """Interrupted: stop what runs, and leave every run so that it can be resumed."""
         message = f"Interrupted by {reason}. Start it again with the same run id to go on."
         root.terminate(RunStatus.CANCELLED, message)
@@ -309,7 +309,7 @@ class Orchestrator:
             for instance in driven.run.root.all_open():
                 self.stop(instance, "the run has ended")
 
-    def _past_deadline(self, run: LocalRun, seconds: float) -> None:
+    def _past_deadline(self, run: Run, seconds: float) -> None:
         status = RunStatus.FAILED if run.compiled.model.deadline_action == "fail" else RunStatus.CANCELLED
         run.terminate(status, f"The deadline of {seconds:g} s has passed.")
 
@@ -327,11 +327,11 @@ class Orchestrator:
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         self._timers.at(self._clock.monotonic() + seconds, action)
 
-    def make_ready(self, run: LocalRun, instance: Instance) -> None:
+    def make_ready(self, run: Run, instance: Instance) -> None:
         instance.flush_needed = self._commits + 1
         self._ready.append((run, instance))
 
-    def changed(self, run: LocalRun, instance: Instance) -> None:
+    def changed(self, run: Run, instance: Instance) -> None:
         driven = self._runs[run.run_id]
         driven.recorder.changed(instance)
         self._uncommitted += 1
@@ -355,16 +355,23 @@ class Orchestrator:
             # Killing may take its time (a grace period, a daemon); decisions do not wait for it.
             threading.Thread(target=scope.stop, args=(reason,), name="highway-stop", daemon=True).start()
 
-    def await_event(self, name: str, receive: Callable[[Any], None]) -> None:
-        self._events.wait(name, receive)
+    def timer(self, steps: Steps, instance: Instance, kind: QueueKind, moment: datetime) -> None:
+        seconds = max(0.0, (moment - self.now()).total_seconds())
+        self.after(seconds, partial(steps.due, instance, kind, instance.epoch))
 
-    def emit(self, name: str, payload: Any) -> None:
+    def await_event(self, steps: Steps, instance: Instance, name: str) -> None:
+        self._events.wait(name, partial(steps.received, instance, instance.epoch))
+
+    def ask_person(self, steps: Steps, instance: Instance, decision: AwaitEvent) -> str:  # noqa: ARG002
+        return HUMAN_TASKS
+
+    def emit(self, run: Run, instance: Instance, name: str, payload: Any) -> None:  # noqa: ARG002
         self._events.emit(name, payload)
 
     def idempotent(self, key: str) -> str | None:
         return self._store.find_idempotent(key)
 
-    def start_child(self, run: LocalRun, instance: Instance, child: ChildRun) -> None:
+    def start_child(self, run: Run, instance: Instance, child: ChildRun) -> None:
         opened = self._children.open(run, instance, child)
         if isinstance(opened, ChildOutcome):
             self._inbox.put(partial(run.scopes.child_over, instance, opened))
@@ -372,10 +379,10 @@ class Orchestrator:
         self._runs[opened.run.run_id] = opened
         self._begin(opened)
 
-    def cancel_children(self, run: LocalRun, instance: Instance) -> None:
+    def cancel_children(self, run: Run, instance: Instance) -> None:
         self._children.cancel(run, instance)
 
-    def over(self, run: LocalRun) -> None:
+    def over(self, run: Run) -> None:
         self._runs[run.run_id].recorder.ended(self.now())
         if run.parent is not None:
             parent, instance, child = run.parent

@@ -1,4 +1,4 @@
-"""How scopes, branches and runs of LOCAL mode ended: which failures stand, and whose fault they are."""
+"""How scopes, branches and runs ended: which failures stand, and whose fault they are."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from highway_core.engine.graph import Node
-from highway_core.engine.local_run import LocalRun
 from highway_core.engine.models import CallOperatorModel
+from highway_core.engine.run import Run
 from highway_core.engine.run_state import Instance
 from highway_core.lifecycle import TaskStatus
 from highway_core.persistence.manager import (
@@ -27,7 +27,7 @@ _LEAVES_RESULT = frozenset({TaskStatus.COMPLETED, TaskStatus.SKIPPED})
 class RunRecorder:
     """Collects the changes of one run until the next commit."""
 
-    def __init__(self, run: LocalRun) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
         self._changed: list[Instance] = []
         self._columns: dict[int, TaskColumns] = {}

@@ -1,4 +1,4 @@
-"""A LOCAL run in memory: the task instances, the scopes they stand in, and the values they share."""
+"""A run in memory: the task instances, the scopes they stand in, and the values they share."""
 
 from __future__ import annotations
 
@@ -80,14 +80,18 @@ class Instance:
         "completed_at",
         "created_at",
         "dirty",
+        "ended_seq",
         "epoch",
         "error",
         "flush_needed",
+        "key",
+        "led_by",
         "node",
         "opened",
         "outcomes",
         "path",
         "progress",
+        "queued",
         "result_text",
         "scope",
         "spawn",
@@ -95,6 +99,7 @@ class Instance:
         "started_at",
         "status",
         "stop",
+        "stored",
         "taken",
         "wake_at",
     )
@@ -131,6 +136,16 @@ class Instance:
         self.dirty = False
         self.flush_needed = 0
         """The commit that must be behind us before this task may start: the one that holds its predecessors."""
+        self.led_by: Instance | None = None
+        """The predecessor whose end decided about this task."""
+        self.stored = False
+        """DURABLE: it has a row."""
+        self.queued = False
+        """DURABLE: it has had rows in the queue, which its end removes."""
+        self.ended_seq: int | None = None
+        """DURABLE: the place of its end in the run's event log."""
+        self.key: str | None = None
+        """DURABLE: the idempotency key that it holds."""
 
     @property
     def is_open(self) -> bool:

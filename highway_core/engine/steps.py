@@ -1,32 +1,28 @@
-"""One task of a LOCAL run from QUEUED to its next rest: started, carried out, and its outcome applied.
+"""One task of a run from QUEUED to its next rest: started, carried out, and its outcome applied. In both modes.
 
-All of it happens on the deciding thread but for the work itself. An answer counts only if the instance still has the
-epoch under which it was asked; otherwise the attempt was given up in the meantime and its answer comes too late.
+All of it happens on the deciding thread but for the work itself. An answer, a timer or an event counts only if the
+instance still has the epoch under which it was asked for; otherwise the attempt was given up in the meantime and it
+comes too late. What has to happen later is data (a kind and a moment), never a closure: LOCAL keeps it on a heap,
+DURABLE in a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Protocol, assert_never
 
-from highway_core.engine.data import DataView
+from highway_core.engine.asks import Asks, StepServices
 from highway_core.engine.decisions import AwaitEvent, Branch, Finish, SleepUntil, Spawn, Terminate
-from highway_core.engine.idempotency import IdempotencyKeys
-from highway_core.engine.local_run import LocalRun
-from highway_core.engine.local_services import LocalServices
-from highway_core.engine.run_records import RunRecorder
+from highway_core.engine.run import Run
 from highway_core.engine.run_state import Instance
 from highway_core.engine.task_runner import Ask, Completed, Failure, Outcome, retry_delay
 from highway_core.errors import ExpressionError, ResultError
-from highway_core.lifecycle import TaskStatus
-from highway_core.tools.context import ToolContext
+from highway_core.lifecycle import QueueKind, TaskStatus
 from highway_core.utils.json_values import dumps, loads, to_storable
-from highway_core.utils.stopping import StopScope
 
 HUMAN_TASKS = "Human tasks are only supported in DURABLE mode."
-_NO_EXTRAS: Mapping[str, Any] = {}
+TIMED_OUT = "TIMEOUT"
+"""Status and reason of an approval that nobody decided in time."""
 
 
 class Loop(Protocol):
@@ -34,8 +30,8 @@ class Loop(Protocol):
 
     def now(self) -> datetime: ...
 
-    def after(self, seconds: float, action: Callable[[], None]) -> None:
-        """Run ``action`` on the deciding thread when ``seconds`` have passed."""
+    def timer(self, steps: Steps, instance: Instance, kind: QueueKind, moment: datetime) -> None:
+        """Have :meth:`Steps.due` called at ``moment``, with the epoch that the instance has now."""
         ...
 
     def carry_out(self, steps: Steps, instance: Instance, ask: Ask) -> None:
@@ -46,26 +42,54 @@ class Loop(Protocol):
         """A running attempt is no longer waited for; ``kill`` stops what it does."""
         ...
 
-    def await_event(self, name: str, receive: Callable[[Any], None]) -> None: ...
+    def await_event(self, steps: Steps, instance: Instance, name: str) -> None:
+        """Have :meth:`Steps.received` called with the newest event of that name; at once if there is one already."""
+        ...
 
-    def emit(self, name: str, payload: Any) -> None: ...
+    def ask_person(self, steps: Steps, instance: Instance, decision: AwaitEvent) -> str | None:
+        """Ask for a decision, which comes to :meth:`Steps.received`; or say why nobody can be asked."""
+        ...
 
-    def idempotent(self, key: str) -> str | None:
-        """The JSON of the result under an idempotency key, or None."""
+    def emit(self, run: Run, instance: Instance, name: str, payload: Any) -> None: ...
+
+
+class Recorder(Protocol):
+    """What a step writes down beside the instances themselves."""
+
+    def attempt(self, instance: Instance, status: TaskStatus, now: datetime, error: str | None) -> None:
+        """One attempt is over."""
+        ...
+
+    def variables(self) -> None:
+        """The run's variables have changed."""
+        ...
+
+
+class Keys(Protocol):
+    """Idempotency keys: the first task that takes one holds it to its end, others get what it left."""
+
+    def take(self, key: str, instance: Instance, ask: Ask) -> str | None:
+        """What is left under ``key``. If that is nothing, the instance now holds the key, or waits for its holder."""
+        ...
+
+    def holds(self, instance: Instance) -> bool: ...
+
+    def ended(self, instance: Instance) -> None:
+        """An instance has its final status: if it held a key, those who wait for it go on."""
         ...
 
 
 class Steps:
     """The steps of one run."""
 
-    def __init__(self, run: LocalRun, recorder: RunRecorder, loop: Loop, services: LocalServices) -> None:
+    def __init__(self, run: Run, recorder: Recorder, loop: Loop, services: StepServices) -> None:
         self.run = run
         self.recorder = recorder
+        self.asks = Asks(run, services)
+        self.keys: Keys | None = None
         self._loop = loop
         self._runner = services.runner
         self._settings = services.settings
-        self._sandbox = services.sandbox
-        self._keys = IdempotencyKeys(loop.idempotent)
 
     def start(self, instance: Instance) -> None:
         """Begin the next attempt of a QUEUED instance, or ask one again whose children are over."""
@@ -77,14 +101,15 @@ class Steps:
         instance.started_at = instance.started_at or self._loop.now()  # a resumed loop goes on in its attempt
         instance.wake_at = None
         self.run.start(instance)
-        ask = self._ask(instance)
+        ask = self.asks.ask(instance, self._loop.now())
         ask.progress = instance.progress  # of a resumed run; None otherwise
         self.watch_attempt(instance)
         if "idempotency_key" in instance.node.templates and self._answered_by_key(instance, ask):
             return
-        self._carry_out(instance, ask)
+        self.carry_out(instance, ask)
 
-    def _carry_out(self, instance: Instance, ask: Ask) -> None:
+    def carry_out(self, instance: Instance, ask: Ask) -> None:
+        """Have the ask answered: here if it is quick, else by a thread."""
         if not self._runner.works(instance.node):
             self.answered(instance, ask, self._runner.run(ask))
         elif self._runner.is_transactional(instance.node):
@@ -107,59 +132,11 @@ class Steps:
         self.answered(instance, ask, outcome)
 
     def _ask_again(self, instance: Instance) -> None:
-        ask = self._ask(instance)
+        ask = self.asks.ask(instance, self._loop.now())
         ask.progress = instance.progress or {}
         ask.children = list(instance.outcomes)
         ask.added, instance.added = instance.added, []
         self.answered(instance, ask, self._runner.run(ask))
-
-    def _ask(self, instance: Instance) -> Ask:
-        run, scope = self.run, instance.scope
-        instance.stop = stop = StopScope()
-        tool = ToolContext(
-            run_id=run.run_id,
-            workflow_name=run.compiled.model.name,
-            task_id=instance.path,
-            attempt=instance.attempt,
-            settings=self._settings,
-            stop=stop,
-            state=scope.values,
-            sandbox=self._sandbox,
-            inputs=run.inputs,
-            idempotency_key=f"{run.run_id}:{instance.path}",
-        )
-        view = self._view(instance)
-        return Ask(instance.node, instance.path, instance.attempt, view, self._loop.now(), tool, instance.epoch)
-
-    def _view(self, instance: Instance) -> DataView:
-        run, scope = self.run, instance.scope
-        extras = _NO_EXTRAS
-        if instance.cause is not None:
-            extras = {"failed_task_id": instance.cause.node.task_id, "error_message": instance.cause.error or ""}
-        if instance.node.aliases:
-            loops = {frame.operator_id for frame in scope.loops}  # {{each.item}} means the loop, not its result
-            aliases = instance.node.aliases.items()
-            extras = {**extras, **{name: scope.outputs.get(one) for name, one in aliases if name not in loops}}
-        # What calls tools has no such field; asking its model all the same would cost 2 µs.
-        source = None if self._runner.works(instance.node) else getattr(instance.node.task, "output_of", None)
-        if source is not None:
-            extras = {**extras, "output": scope.outputs.get(source)}
-        return DataView(
-            run.variables,
-            run.inputs,
-            scope.results,
-            scope.outputs,
-            run.memory,
-            scope.loops,
-            extras,
-            run.info,
-            self._settings.secret,
-            self._env,
-            scope.graph.names,
-        )
-
-    def _env(self, name: str) -> str | None:
-        return self._settings.environ.get(name) if name in self._settings.env_allowed else None
 
     def _answered_by_key(self, instance: Instance, ask: Ask) -> bool:
         """True if the task's idempotency key has a result already, or soon will have."""
@@ -168,37 +145,23 @@ class Steps:
         except ExpressionError as error:
             self.failed(instance, Failure(f"idempotency_key: {error}", retryable=False))
             return True
-        left = self._keys.take(key, instance, ask)
+        assert self.keys is not None  # noqa: S101 - whoever makes the steps gives them their keys
+        left = self.keys.take(key, instance, ask)
         if left is not None:
-            self._complete_as(instance, left)
-        return left is not None or not self._keys.holds(instance)
+            self.complete_as(instance, left)
+        return left is not None or not self.keys.holds(instance)
 
-    def ended(self, instance: Instance) -> None:
-        """An instance has its final status: if it held an idempotency key, those who wait for it go on."""
-        key = self._keys.leave(instance)
-        if key is None:
-            return
-        stored = self._keys.left_under(key)
-        if stored is not None:
-            self.recorder.idempotent(key, stored)
-        self._loop.after(0.0, partial(self._pass_on, key))
-
-    def _pass_on(self, key: str) -> None:
-        stored = self._keys.left_under(key)
-        if stored is not None:
-            for one in self._keys.all_waiting(key):
-                self._complete_as(one, stored)
-            return
-        following = self._keys.next_holder(key)
-        if following is not None:
-            self._carry_out(*following)
-
-    def _complete_as(self, instance: Instance, stored: str) -> None:
+    def complete_as(self, instance: Instance, stored: str) -> None:
         """Complete with what another execution under the same idempotency key left."""
         left = loads(stored)
         if "taken" in left and not instance.node.branches:  # branches are not opened a second time
             instance.taken = frozenset(left["taken"])
         self.run.complete(instance, left["result"], dumps(left["result"]))
+
+    def ended(self, instance: Instance) -> None:
+        """An instance has its final status."""
+        if self.keys is not None:
+            self.keys.ended(instance)
 
     def answered(self, instance: Instance, ask: Ask, outcome: Outcome) -> None:
         """Apply what an attempt, or a handler, answered."""
@@ -227,9 +190,9 @@ class Steps:
             case Branch():
                 self._take(instance, decision)
             case Spawn():
-                if decision.timeout is not None:
-                    self.watch(instance, decision.timeout, "timeout")
                 self.run.scopes.spawn(instance, decision)
+                if self._runner.works(instance.node) and instance.is_open:
+                    self.watch_attempt(instance)  # it no longer works: somebody else watches it
             case _:
                 assert_never(decision)
 
@@ -239,7 +202,7 @@ class Steps:
             self.failed(instance, refused)
             return
         if decision.timeout is not None:
-            self.watch(instance, decision.timeout, "timeout")
+            self.watch_branches(instance)
         self.run.take(instance, decision)
 
     def _complete(self, instance: Instance, ask: Ask, outcome: Completed) -> None:
@@ -256,11 +219,11 @@ class Steps:
         self._note_attempt(instance, TaskStatus.COMPLETED, None)
         self.run.complete(instance, outcome.value, outcome.text)
         if outcome.emits is not None:
-            self.emit(*outcome.emits)
+            self._loop.emit(self.run, instance, *outcome.emits)
 
-    def emit(self, name: str, payload: Any) -> None:
-        """Let an event be heard in this process."""
-        self._loop.emit(name, payload)
+    def emit(self, instance: Instance, name: str, payload: Any) -> None:
+        """Let an event be heard again that a restored task had emitted."""
+        self._loop.emit(self.run, instance, name, payload)
 
     def failed(self, instance: Instance, failure: Failure) -> None:
         """The attempt failed: try again after the delay of the retry policy, or fail for good."""
@@ -286,14 +249,7 @@ class Steps:
         instance.wake_at = moment
         instance.epoch += 1
         self.run.move(instance, TaskStatus.WAITING_FOR_TIMER)
-        seconds = max(0.0, (moment - self._loop.now()).total_seconds())
-        self._loop.after(seconds, partial(self._retry, instance, instance.epoch))
-
-    def _retry(self, instance: Instance, epoch: int) -> None:
-        if instance.epoch == epoch and instance.is_open:
-            instance.error = None
-            instance.started_at = None
-            self.run.queue(instance)
+        self._loop.timer(self, instance, QueueKind.RETRY, moment)
 
     def _note_attempt(self, instance: Instance, status: TaskStatus, error: str | None) -> None:
         if self._runner.works(instance.node):
@@ -303,42 +259,60 @@ class Steps:
         """Hold the current attempt to the task's timeout."""
         policy = instance.node.task.attempt_timeout
         if policy is not None:
-            self.watch(instance, policy.timeout.total_seconds(), "timeout_policy")
+            self._watch(instance, policy.timeout.total_seconds(), QueueKind.TIMEOUT)
 
     def watch_branches(self, instance: Instance) -> None:
         """Hold the branches of a gathering operator to its timeout."""
         seconds = getattr(instance.node.task, "timeout", None)
         if seconds is not None:
-            self.watch(instance, seconds, "timeout")
+            self._watch(instance, seconds, QueueKind.BRANCH_TIMEOUT)
 
-    def watch(self, instance: Instance, seconds: float, what: str) -> None:
-        """Fail the current attempt if it is still going on ``seconds`` after it began."""
-        now = self._loop.now()
-        left = max(0.0, seconds - (now - (instance.started_at or now)).total_seconds())
-        self._loop.after(left, partial(self._expired, instance, instance.epoch, f"{what}: {seconds:g} s"))
+    def _watch(self, instance: Instance, seconds: float, kind: QueueKind) -> None:
+        began = instance.started_at or self._loop.now()
+        try:
+            self._loop.timer(self, instance, kind, began + timedelta(seconds=seconds))
+        except OverflowError:
+            return  # nobody lives to see it
 
-    def _expired(self, instance: Instance, epoch: int, limit: str) -> None:
+    def due(self, instance: Instance, kind: QueueKind, epoch: int) -> None:
+        """A moment has come that was asked for under ``epoch``."""
         if instance.epoch != epoch or not instance.is_open:
             return
+        match kind:
+            case QueueKind.WAKE:
+                self._complete_with(instance, None)
+            case QueueKind.RETRY:
+                instance.error = None
+                instance.started_at = None
+                self.run.queue(instance)
+            case QueueKind.EVENT:
+                self._missed(instance)
+            case QueueKind.APPROVAL:
+                self._undecided(instance)
+            case QueueKind.TIMEOUT | QueueKind.BRANCH_TIMEOUT:
+                self._expired(instance, kind)
+            case _:
+                raise AssertionError(f"{kind} is no timer of a task")
+
+    def _expired(self, instance: Instance, kind: QueueKind) -> None:
+        policy = instance.node.task.attempt_timeout
+        if kind is QueueKind.BRANCH_TIMEOUT:
+            limit = f"timeout: {getattr(instance.node.task, 'timeout', None) or 0:g} s"
+        else:
+            limit = "timeout_policy" if policy is None else f"timeout_policy: {policy.timeout.total_seconds():g} s"
         message = f"timed out ({limit})"
         if instance.stop is not None:
-            policy = instance.node.task.attempt_timeout
             self._loop.give_up(instance, message, kill=policy is None or policy.kill_on_timeout)
         self.failed(instance, Failure(f"Task '{instance.path}' {message}"))
 
     def sleep(self, instance: Instance, moment: datetime) -> None:
         """Complete the task at ``moment``; a moment in the past is now."""
-        seconds = (moment - self._loop.now()).total_seconds()
-        if seconds <= 0:
-            self._wake(instance, instance.epoch)
+        if moment <= self._loop.now():
+            self._complete_with(instance, None)
             return
         instance.wake_at = moment
         self.run.move(instance, TaskStatus.WAITING_FOR_TIMER)
-        self._loop.after(seconds, partial(self._wake, instance, instance.epoch))
-
-    def _wake(self, instance: Instance, epoch: int) -> None:
-        if instance.epoch == epoch and instance.is_open:
-            self._complete_with(instance, None)
+        self._loop.timer(self, instance, QueueKind.WAKE, moment)
 
     def _complete_with(self, instance: Instance, value: Any) -> None:
         """Complete a task that waited, unless a postcondition refuses the value."""
@@ -351,27 +325,42 @@ class Steps:
     def _refused(self, instance: Instance, value: Any) -> Failure | None:
         if not instance.node.task.postconditions:
             return None
-        return self._runner.refused(instance.node, self._view(instance), value)
+        return self._runner.refused(instance.node, self.asks.view(instance), value)
 
     def _await(self, instance: Instance, decision: AwaitEvent) -> None:
+        kind = QueueKind.EVENT
         if decision.approval is not None:
-            self.failed(instance, Failure(HUMAN_TASKS, retryable=False))
-            return
-        epoch = instance.epoch
-        self._loop.await_event(decision.name, partial(self._received, instance, epoch))
+            kind = QueueKind.APPROVAL
+            instance.epoch += 1  # the timeout of the attempt is now that of the decision
+            refused = self._loop.ask_person(self, instance, decision)
+            if refused is not None:
+                self.failed(instance, Failure(refused, retryable=False))
+                return
+        else:
+            self._loop.await_event(self, instance, decision.name)
         if not instance.is_open:
             return
         instance.wake_at = decision.deadline
         self.run.move(instance, TaskStatus.WAITING_FOR_EVENT)
         if decision.deadline is not None:
-            seconds = max(0.0, (decision.deadline - self._loop.now()).total_seconds())
-            message = f"No event '{decision.name}' came within {instance.node.task.timeout_seconds:g} s"
-            self._loop.after(seconds, partial(self._missed, instance, epoch, message))
+            self._loop.timer(self, instance, kind, decision.deadline)
 
-    def _received(self, instance: Instance, epoch: int, payload: Any) -> None:
+    def received(self, instance: Instance, epoch: int, payload: Any) -> None:
+        """The event that the instance waits for has come, or the decision of a person."""
         if instance.epoch == epoch and instance.is_open:
             self._complete_with(instance, payload)
 
-    def _missed(self, instance: Instance, epoch: int, message: str) -> None:
-        if instance.epoch == epoch and instance.is_open:
-            self.failed(instance, Failure(message))
+    def _missed(self, instance: Instance) -> None:
+        name = instance.node.templates.get("event_name")
+        shown = (
+            getattr(instance.node.task, "event_name", "") if name is None else name.resolve(self.asks.view(instance))
+        )
+        seconds = instance.node.task.timeout_seconds or 0
+        self.failed(instance, Failure(f"No event '{shown}' came within {seconds:g} s"))
+
+    def _undecided(self, instance: Instance) -> None:
+        policy = instance.node.task.attempt_timeout
+        if policy is not None and policy.kill_on_timeout:
+            self.failed(instance, Failure(f"Task '{instance.path}' timed out: nobody decided in time"))
+        else:
+            self._complete_with(instance, {"status": TIMED_OUT, "reason": TIMED_OUT})

@@ -1,4 +1,4 @@
-"""Scopes of a LOCAL run: iterations of loops and child runs, opened as many at a time as their task allows."""
+"""Scopes of a run: iterations of loops and child runs, opened as many at a time as their task allows."""
 
 from __future__ import annotations
 

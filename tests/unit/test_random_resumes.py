@@ -12,7 +12,7 @@ from highway_core.config import Settings
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.loader import Source, compile_document
 from highway_core.engine.local_resume import Restorer
-from highway_core.engine.local_run import LocalRun
+from highway_core.engine.run import Run
 from highway_core.engine.run_state import Instance
 from highway_core.engine.steps import Steps
 from highway_core.engine.task_runner import Ask
@@ -68,7 +68,7 @@ class StoredSimulation(Simulation):
         self.worked.append(instance.path)
         super().carry_out(steps, instance, ask)
 
-    def over(self, run: LocalRun) -> None:
+    def over(self, run: Run) -> None:
         self._steps.recorder.ended(self.now())
 
     def commit(self) -> None:

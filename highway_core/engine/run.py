@@ -1,7 +1,8 @@
-"""The transitions of one LOCAL run, in memory: arrivals, dead paths, branches, scopes, and the end of the run.
+"""The transitions of one run, in both modes: arrivals, dead paths, branches, scopes, and the end of the run.
 
-This is what the transition store is for DURABLE runs. It does nothing by itself: the orchestrator calls it on the
-deciding thread, and it answers by making instances ready (``host.make_ready``) and by noting rows for the next commit.
+It does nothing by itself: whoever drives the run calls it on the deciding thread, and it answers by making instances
+ready (``host.make_ready``) and by telling what changed, for the next commit. LOCAL mode keeps the run from its start to
+its end; DURABLE mode builds it from its rows when it is needed (``durable.replay``).
 Nothing here recurses over the graph, so a chain of 10,000 skipped tasks is skipped in one loop.
 """
 
@@ -44,35 +45,37 @@ _NOBODY_COUNTS = -1
 class Host(Protocol):
     """What the transitions ask of whoever drives the run."""
 
-    def make_ready(self, run: LocalRun, instance: Instance) -> None:
+    def make_ready(self, run: Run, instance: Instance) -> None:
         """The instance is QUEUED, or is to be asked again because its children are over."""
         ...
 
-    def start_child(self, run: LocalRun, instance: Instance, child: ChildRun) -> None:
-        """Start a run of another workflow; it answers through :meth:`LocalRun.child_over`."""
+    def start_child(self, run: Run, instance: Instance, child: ChildRun) -> None:
+        """Start a run of another workflow; it answers through :meth:`Run.child_over`."""
         ...
 
     def stop(self, instance: Instance, reason: str) -> None:
         """Stop the work of an instance that is running."""
         ...
 
-    def cancel_children(self, run: LocalRun, instance: Instance) -> None:
+    def cancel_children(self, run: Run, instance: Instance) -> None:
         """Cancel the child runs of an instance that is given up."""
         ...
 
-    def changed(self, run: LocalRun, instance: Instance) -> None:
+    def changed(self, run: Run, instance: Instance) -> None:
         """The instance has a new status that is to be stored."""
         ...
 
-    def over(self, run: LocalRun) -> None:
+    def over(self, run: Run) -> None:
         """The run has ended."""
         ...
 
     def now(self) -> datetime: ...
 
 
-class LocalRun:
+class Run:
     """One run. ``status``, ``error`` and ``result`` are final once the run is over."""
+
+    mode = RunMode.LOCAL
 
     def __init__(
         self, compiled: CompiledWorkflow, run_id: str, inputs: Mapping[str, Any], host: Host, started_at: datetime
@@ -88,13 +91,13 @@ class LocalRun:
         self.result: Any = None
         self.depth = 0
         """How many runs are above it."""
-        self.parent: tuple[LocalRun, Instance, ChildRun] | None = None
+        self.parent: tuple[Run, Instance, ChildRun] | None = None
         self._host = host
         self.info = {
             "id": run_id,
             "name": compiled.model.name,
             "started_at": started_at.isoformat(),
-            "mode": RunMode.LOCAL.value,
+            "mode": self.mode.value,
         }
         self.scopes = SubWorkflowRunner(self)
         self.root = Scope(compiled.graph, started_at, ScopeValues(self.variables, {}, self.memory))
@@ -200,31 +203,30 @@ class LocalRun:
     def _fire(self, source: Instance, edges: Iterable[Edge], ended: deque[Instance]) -> None:
         for edge in edges:
             target = source.scope.instances[edge.target]
-            if target.status is not TaskStatus.PENDING:
-                continue
-            answer = _answer(source, edge)
-            if edge.on is not None and answer is Answer.SUCCEEDED and target.cause is None:
-                target.cause = source
-            if answer is Answer.FAILED and target.blame is None:
-                target.blame = source
-            arrivals = target.arrivals
-            arrivals.count(edge.via, answer)
-            match decide_ready(target.node.rule, arrivals):
-                case Verdict.WAIT:
-                    continue
-                case Verdict.RUN:
-                    self.queue(target)
-                case Verdict.SKIP:
-                    target.error = _why_skipped(source, edge)
-                    if target.scope.forget(target.node):
-                        target.result_text = "null"
-                    self._settle(target, TaskStatus.SKIPPED)
-                    ended.append(target)
-                case Verdict.FAIL_UPSTREAM:
-                    blamed = target.blame or source
-                    target.error = f"Not started: '{blamed.path}' {_ended(blamed)}"
-                    self._settle(target, TaskStatus.UPSTREAM_FAILED)
-                    ended.append(target)
+            if target.status is TaskStatus.PENDING:
+                count_arrival(source, edge, target)
+                self._decide(target, source, edge, ended)
+
+    def _decide(self, target: Instance, source: Instance, edge: Edge, ended: deque[Instance]) -> None:
+        match decide_ready(target.node.rule, target.arrivals):
+            case Verdict.WAIT:
+                return
+            case Verdict.RUN:
+                target.led_by = source
+                self.queue(target)
+            case Verdict.SKIP:
+                target.led_by = source
+                target.error = _why_skipped(source, edge)
+                if target.scope.forget(target.node):
+                    target.result_text = "null"
+                self._settle(target, TaskStatus.SKIPPED)
+                ended.append(target)
+            case Verdict.FAIL_UPSTREAM:
+                blamed = target.blame or source
+                target.led_by = source
+                target.error = f"Not started: '{blamed.path}' {_ended(blamed)}"
+                self._settle(target, TaskStatus.UPSTREAM_FAILED)
+                ended.append(target)
 
     def take(self, instance: Instance, decision: Branch) -> None:
         """Go on with the arms that were taken. A gathering operator stays open until its members are over."""
@@ -304,6 +306,16 @@ class LocalRun:
     def _set_status(self, status: RunStatus) -> None:
         check_run_move(self.run_id, self.status, status)
         self.status = status
+
+
+def count_arrival(source: Instance, edge: Edge, target: Instance) -> None:
+    """Add the answer of ``source`` (that it has ended, or opened) to what ``target`` has heard."""
+    answer = _answer(source, edge)
+    if edge.on is not None and answer is Answer.SUCCEEDED and target.cause is None:
+        target.cause = source
+    if answer is Answer.FAILED and target.blame is None:
+        target.blame = source
+    target.arrivals.count(edge.via, answer)
 
 
 def _answer(source: Instance, edge: Edge) -> Answer:
