@@ -3,6 +3,9 @@
 A key leads with ``workflow_id`` wherever rows belong to a run, so that the tables can be distributed by it; ``id``
 columns are then only an order of creation. JSON is text in columns ending in ``_json``, with a property of the plain
 name over it. A change here needs a migration: a test holds the two equal.
+
+This is what both databases have. What PostgreSQL has beside it for DURABLE mode (more columns, its own ``task_queue``,
+more tables) is SQL, in ``migrations/versions/v0002_durable.sql``, and is not read through these classes.
 """
 
 from __future__ import annotations
@@ -198,7 +201,7 @@ class Task(Base):
 
 
 class TaskQueue(Base):
-    """A task that a durable worker may take or has taken."""
+    """A task that a durable worker may take or has taken; on PostgreSQL, DURABLE mode has its own table instead."""
 
     __tablename__ = "task_queue"
     __table_args__ = (

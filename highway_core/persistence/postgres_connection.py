@@ -17,7 +17,7 @@ from highway_core.errors import StorageError
 from highway_core.persistence.connection import Batch
 from highway_core.persistence.engines import engine_for
 from highway_core.persistence.location import Location
-from highway_core.persistence.schema import ensure_schema
+from highway_core.persistence.schema_upgrade import ensure_schema
 from highway_core.persistence.statements.local import POSTGRESQL, Statement
 from highway_core.utils.clock import sleep
 

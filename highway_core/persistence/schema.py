@@ -1,114 +1,102 @@
-"""Brings a database to the newest schema: a new one directly, an older one by the migrations.
+"""Whether a PostgreSQL database has the schema that DURABLE mode works with, and bringing it there.
 
-Safe when several processes start at once: one works, the others wait for it and find nothing left to do.
+Looking costs two queries and no SQLAlchemy, so that every service may look when it starts.
 """
 
 from __future__ import annotations
 
-import logging
-import sqlite3
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from highway_core.errors import SchemaError
+from highway_core.persistence.durable_connection import DurableConnection, durable_location
+from highway_core.persistence.schema_version import HEAD, KNOWN, SELECT_VERSION, check_server
+from highway_core.persistence.statements.durable_functions import FUNCTIONS_VERSION
 
-from highway_core.errors import StorageError
-from highway_core.persistence.engines import IMMEDIATE, engine_over
-from highway_core.persistence.location import Location, locate
-from highway_core.persistence.models import Base
-from highway_core.persistence.schema_version import CREATE_VERSION_TABLE, HEAD, KNOWN, SELECT_VERSION
-from highway_core.persistence.statements.durable_functions import DURABLE_TABLES, FUNCTIONS
-
-_log = logging.getLogger(__name__)
-
-_ADVISORY_LOCK = 0x6869676877617900
-"""PostgreSQL's lock number of schema changes: "highway" in ASCII."""
-
-_ORIGINAL_COLUMNS = frozenset({"workflow_id", "workflow_name", "status"})
-"""What the table ``workflows`` of the original library has, whichever of its versions made it."""
+_LOOK = """
+SELECT current_setting('server_version_num')::integer,
+       to_regclass('alembic_version') IS NOT NULL,
+       to_regclass('workflows') IS NOT NULL,
+       to_regproc('highway_functions_version') IS NOT NULL
+"""
+_UPGRADE = "run 'highway durable db upgrade'"
 
 
-def ensure_schema(engine: Engine) -> None:
-    """Create or upgrade the tables. StorageError if the database is of a newer Highway or of something else."""
-    _ensure(engine, locate(engine_url=engine.url.render_as_string(hide_password=False)))
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a database says about its schema."""
+
+    revisions: tuple[str, ...]
+    """Empty: never stamped."""
+    has_runs: bool
+    functions: str | None
 
 
-def ensure_sqlite_schema(location: Location, connection: sqlite3.Connection) -> None:
-    """The same over an open connection, which stays open."""
-    _ensure(engine_over(connection), location)
+def require_schema(url: str) -> None:
+    """SchemaError unless the database is ready for this version of Highway; a new one is made ready."""
+    state = _look(url)
+    if not state.revisions and not state.has_runs:
+        _bring_up(url, renew_functions=False)
+        return
+    problem = _problem(state)
+    if problem is not None:
+        raise SchemaError(f"{durable_location(url).label} {problem}.")
 
 
-def _ensure(engine: Engine, location: Location) -> None:
+def current(url: str) -> str | None:
+    """The revision of the database's schema; None if it has none."""
+    return ", ".join(_look(url).revisions) or None
+
+
+def upgrade(url: str) -> str:
+    """Bring the schema and its functions to the newest revision, from whatever is there; returns that revision.
+
+    Any number of processes may do it at once. It is one transaction: what interrupts it leaves everything as it was.
+    Services should be stopped meanwhile.
+    """
+    _bring_up(url, renew_functions=True)
+    return HEAD
+
+
+def check(url: str) -> list[str]:
+    """What is wrong with the schema, a sentence each; nothing if it is as ``upgrade`` leaves it."""
+    state = _look(url)
+    if not state.revisions and not state.has_runs:
+        return [f"has no schema: {_UPGRADE}"]
+    problem = _problem(state)
+    if problem is not None:
+        return [problem]
+    from highway_core.persistence.schema_shape import differences  # noqa: PLC0415  as above
+
+    return differences(durable_location(url))
+
+
+def _bring_up(url: str, *, renew_functions: bool) -> None:
+    # SQLAlchemy owns the schema, takes 150 ms to import, and is needed once in a database's life.
+    from highway_core.persistence.schema_upgrade import upgrade_postgresql  # noqa: PLC0415
+
+    upgrade_postgresql(durable_location(url), renew_functions=renew_functions)
+
+
+def _problem(state: _State) -> str | None:
+    if not state.revisions:
+        return f"holds runs of a Highway without DURABLE mode: {_UPGRADE}"
+    named = ", ".join(state.revisions)
+    if not KNOWN.issuperset(state.revisions):
+        return f"has schema {named}, which this version of Highway does not know: upgrade Highway"
+    if state.revisions != (HEAD,):
+        return f"has schema {named}, and this version of Highway needs {HEAD}: {_UPGRADE}"
+    if state.functions != FUNCTIONS_VERSION:
+        return f"has the functions of another version of Highway: {_UPGRADE}"
+    return None
+
+
+def _look(url: str) -> _State:
+    connection = DurableConnection(url, "highway schema")
     try:
-        with engine.connect() as connection:
-            if _versions(connection) == [HEAD]:
-                return
-        with engine.connect().execution_options(**{IMMEDIATE: True}) as connection, connection.begin():
-            if connection.dialect.name == "postgresql":
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-            _bring_up(connection, location)
-    except SQLAlchemyError as error:
-        # SQLAlchemy's own text repeats the statement, which may be the whole schema.
-        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        raise location.error("be brought to the newest schema", cause) from error
-
-
-def _bring_up(connection: Connection, location: Location) -> None:
-    """Inside a transaction that holds the lock on schema changes."""
-    versions = _versions(connection)
-    if versions == [HEAD]:
-        return
-    if not versions and not _ours(connection):
-        _log.info("making the tables of %s", location.label)
-        _create(connection, stamped=versions is not None)
-        return
-    if versions and not KNOWN.issuperset(versions):
-        raise StorageError(
-            f"{location.label} has schema {', '.join(versions)}, which this version of Highway does not know."
-            " It belongs to a newer Highway or to another application: upgrade Highway or name another database."
-        )
-    if not versions and not _is_original(connection):
-        raise StorageError(
-            f"{location.label} holds tables called {', '.join(_ours(connection))} that are not Highway's."
-            " Name another database."
-        )
-    # Alembic takes 100 ms to import and is needed once in the life of a schema.
-    from highway_core.persistence.migrations.upgrade import upgrade_to_head  # noqa: PLC0415
-
-    _log.info("upgrading %s from %s", location.label, versions or "the original library")
-    upgrade_to_head(connection)
-    _install_functions(connection)
-
-
-def _versions(connection: Connection) -> list[str] | None:
-    """The stamped revisions; None if nothing was ever stamped."""
-    if not connection.dialect.has_table(connection, "alembic_version"):
-        return None
-    return [str(row[0]) for row in connection.exec_driver_sql(SELECT_VERSION)]
-
-
-def _ours(connection: Connection) -> list[str]:
-    """Tables of the database that are called like ours."""
-    return [name for name in Base.metadata.tables if connection.dialect.has_table(connection, name)]
-
-
-def _is_original(connection: Connection) -> bool:
-    if not connection.dialect.has_table(connection, "workflows"):
-        return False
-    columns = connection.dialect.get_columns(connection, "workflows")
-    return {column["name"] for column in columns} >= _ORIGINAL_COLUMNS
-
-
-def _create(connection: Connection, stamped: bool) -> None:
-    """The tables as the migrations would make them, and the stamp that Alembic would have left."""
-    Base.metadata.create_all(connection, checkfirst=False)
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(DURABLE_TABLES, execution_options={"no_parameters": True})
-    _install_functions(connection)
-    if not stamped:
-        connection.exec_driver_sql(CREATE_VERSION_TABLE)
-    connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": HEAD})
-
-
-def _install_functions(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(FUNCTIONS, execution_options={"no_parameters": True})
+        server, stamped, has_runs, has_functions = connection.fetch(_LOOK)[0]
+        check_server(server, durable_location(url).label)
+        revisions = tuple(sorted(str(row[0]) for row in connection.fetch(SELECT_VERSION))) if stamped else ()
+        functions = connection.value("SELECT highway_functions_version()") if has_functions else None
+        return _State(revisions, has_runs, functions)
+    finally:
+        connection.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from highway_core.errors import SchemaError
+
 HEAD = "highway_0002"
 """The newest revision under ``migrations/versions``."""
 
@@ -16,3 +18,15 @@ CREATE_VERSION_TABLE = (
 
 SELECT_VERSION = "SELECT version_num FROM alembic_version"
 """Fails where the table is missing: a new database, or one of the original library."""
+
+_OLDEST_POSTGRESQL = 14
+
+
+def check_server(version_number: int, label: str) -> None:
+    """SchemaError if a PostgreSQL of that ``server_version_num`` is too old."""
+    major = version_number // 10_000
+    if major < _OLDEST_POSTGRESQL:
+        raise SchemaError(
+            f"{label} is on PostgreSQL {major}, and Highway needs {_OLDEST_POSTGRESQL} or newer: upgrade the server or"
+            " name another database."
+        )

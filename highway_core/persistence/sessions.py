@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from highway_core.errors import StorageError
 from highway_core.persistence.engines import IMMEDIATE, engine_for
 from highway_core.persistence.location import locate
-from highway_core.persistence.schema import ensure_schema
+from highway_core.persistence.schema_upgrade import ensure_schema
 
 
 class Sessions:

@@ -29,7 +29,7 @@ class SqliteConnection:
         try:
             if not self._up_to_date() and not self._created():
                 # SQLAlchemy owns the schema, takes 150 ms to import, and is needed once in a database's life.
-                from highway_core.persistence.schema import ensure_sqlite_schema  # noqa: PLC0415
+                from highway_core.persistence.schema_upgrade import ensure_sqlite_schema  # noqa: PLC0415
 
                 ensure_sqlite_schema(location, self._connection)
         except StorageError:

@@ -23,7 +23,7 @@ from highway_core.persistence.location import locate
 from highway_core.persistence.manager import RunChanges
 from highway_core.persistence.migrations.upgrade import upgrade_to_head
 from highway_core.persistence.models import Base
-from highway_core.persistence.schema import ensure_schema
+from highway_core.persistence.schema_upgrade import ensure_schema
 from highway_core.persistence.schema_version import HEAD, KNOWN
 from highway_core.persistence.sql_persistence import SQLPersistenceManager
 from highway_core.persistence.sqlite_schema import SCHEMA
