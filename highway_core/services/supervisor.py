@@ -15,7 +15,7 @@ from typing import Protocol
 
 from highway_core.errors import HighwayError
 from highway_core.services.child_service import ChildService, RestartPolicy, ServiceSpec
-from highway_core.services.loop import Backoff, Stop, install_stop_signals, leave
+from highway_core.services.loop import Backoff, Stop
 from highway_core.utils.clock import Clock, SystemClock
 
 _LOOK = 0.2
@@ -34,14 +34,15 @@ class Server(Protocol):
 
 
 class Supervisor:
-    """The services of one ``start-services``. :meth:`run` is called once, on the main thread."""
+    """The services of one ``start-services``. :meth:`run` is called once; ``stop`` ends it in good order."""
 
-    def __init__(  # noqa: PLR0913 - its parts; all but the first three by keyword
+    def __init__(  # noqa: PLR0913 - its parts; the services, the voice and the stop, the rest by keyword
         self,
         specs: Sequence[ServiceSpec],
         say: Callable[[str], None],
-        is_ready: Callable[[], bool],
+        stop: Stop,
         *,
+        is_ready: Callable[[], bool],
         when_ready: Callable[[], None] = lambda: None,
         server: Server | None = None,
         grace: float = 30.0,
@@ -58,22 +59,25 @@ class Supervisor:
         self._server_look = 0.0
         self._server_backoff = Backoff()
         self._grace = grace
-        self._stop = Stop()
+        self._stop = stop
 
     def run(self) -> int:
-        """Until a signal or until a service is given up; the exit code."""
+        """Until the stop is set or a service is given up; the exit code."""
         lifeline, held = os.pipe()
-        restore = install_stop_signals(self._stop, self._at_once)
         try:
             while not self._stop.is_set() and not any(child.given_up for child in self._children):
                 self._turn(lifeline)
             return self._drain()
         finally:
-            for child in self._children:
-                child.signal(signal.SIGKILL)
-            restore()
+            self.kill()
+            self._wait_for_ends(_MARGIN)
             for end in (lifeline, held):
                 os.close(end)
+
+    def kill(self) -> None:
+        """End every service at once; from any thread."""
+        for child in self._children:
+            child.signal(signal.SIGKILL)
 
     def _turn(self, lifeline: int) -> None:
         self._look_after_server()
@@ -123,30 +127,25 @@ class Supervisor:
             self._say("Stopping: what is being worked on may finish. The same signal again stops at once.")
         for child in running:
             child.signal(signal.SIGTERM)
-        deadline = self._clock.monotonic() + self._grace + _MARGIN
-        while running := [child for child in running if child.pid is not None]:
+        if self._wait_for_ends(self._grace + _MARGIN):
+            return 1 if failed else 0
+        names = ", ".join(child.name for child in running if child.pid is not None)
+        self._say(f"{names} did not stop in {self._grace + _MARGIN:g} s and is killed.")
+        self.kill()
+        self._wait_for_ends(_MARGIN)
+        return 1
+
+    def _wait_for_ends(self, seconds: float) -> bool:
+        """True as soon as no service runs any more."""
+        deadline = self._clock.monotonic() + seconds
+        while running := [child for child in self._children if child.pid is not None]:
             left = deadline - self._clock.monotonic()
             if left <= 0:
-                names = ", ".join(child.name for child in running)
-                self._say(f"{names} did not stop in {self._grace + _MARGIN:g} s and is killed.")
-                failed = True
-                self._kill(running)
-                break
+                return False
             _wait_for([one for child in running for one in child.descriptors()], min(left, _LOOK))
             for child in running:
                 child.look(again=False)
-        return 1 if failed else 0
-
-    def _kill(self, children: Sequence[ChildService]) -> None:
-        for child in children:
-            child.signal(signal.SIGKILL)
-
-    def _at_once(self, number: int) -> None:
-        """The second signal, on the thread that hears signals."""
-        self._kill(self._children)
-        if self._server is not None:
-            self._server.stop()
-        leave(number)
+        return True
 
 
 def _wait_for(descriptors: Sequence[int], seconds: float) -> None:
