@@ -89,6 +89,10 @@ class Settings:
     """[HIGHWAY_LOG_LINKS] write approval links, with their tokens, to the log."""
     notify_webhook: str | None = field(default=None, repr=False)
     """[HIGHWAY_NOTIFY_WEBHOOK] the URL that is told of a new approval, instead of a mail."""
+    api_endpoint: str | None = None
+    """[HIGHWAY_API_ENDPOINT] the API that the command line talks to; None: straight to the database."""
+    api_key: str | None = field(default=None, repr=False)
+    """[HIGHWAY_API_KEY] its key for that."""
     environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """The variables themselves, for ``{{env.NAME}}``, ``{{secrets.NAME}}`` and the environment of child processes."""
 
@@ -160,6 +164,8 @@ class _Reader:
             secret_key=self._env.get("HIGHWAY_SECRET_KEY") or None,
             log_links=self._flag("HIGHWAY_LOG_LINKS"),
             notify_webhook=self._web_address("HIGHWAY_NOTIFY_WEBHOOK"),
+            api_endpoint=(self._web_address("HIGHWAY_API_ENDPOINT") or "").rstrip("/") or None,
+            api_key=self._env.get("HIGHWAY_API_KEY") or None,
             environ=MappingProxyType(dict(self._env)),
         )
 
