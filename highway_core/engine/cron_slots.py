@@ -29,6 +29,7 @@ ALIASES = {
     "@annually": "0 0 1 1 *",
 }
 _ANY_MOMENT = datetime(2024, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
 _LONGEST_FOLD = timedelta(hours=24)
 """No clock was ever turned back by more."""
 
@@ -55,6 +56,36 @@ def parse_slots(expression: str, timezone: str, anchor: datetime) -> Slots:
 def check_expression(expression: str) -> None:
     """ValueError, unless it is a cron expression, one of :data:`ALIASES` or an interval."""
     parse_slots(expression, "UTC", _ANY_MOMENT)
+
+
+def first_slot(slots: Slots, start: datetime | None, now: datetime) -> datetime | None:
+    """The first slot of a new schedule: the next one, or the one at the end of the first whole interval from ``start``."""
+    if start is None:
+        return slots.after(now)
+    begin = slots.after(start - _TICK)
+    return None if begin is None else slots.after(begin)
+
+
+def missed_slots(
+    slots: Slots, first: datetime, now: datetime, *, catchup: bool, most: int
+) -> tuple[list[datetime], datetime | None]:
+    """The slots from ``first`` on that are to be made up for at ``now``, at most so many; and the one that comes next.
+
+    Without ``catchup`` only the newest of them.
+    """
+    if not catchup:
+        first = max(first, slots.until(now) or first)
+    due: list[datetime] = []
+    following: datetime | None = first
+    while following is not None and following <= now and len(due) < most:
+        due.append(following)
+        following = slots.after(following)
+    return due, following
+
+
+def interval_before(slots: Slots, slot: datetime) -> tuple[datetime, datetime]:
+    """From the slot before to this one: what a run of this slot is about."""
+    return slots.until(slot - _TICK) or slot, slot
 
 
 @dataclass(frozen=True, slots=True)

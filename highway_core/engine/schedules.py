@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from highway_core.engine.models import WorkflowModel
 from highway_core.engine.report import Report
-from highway_core.utils.durations import parse_interval
 
 
 def check_schedule(model: WorkflowModel, report: Report) -> None:
@@ -14,31 +11,9 @@ def check_schedule(model: WorkflowModel, report: Report) -> None:
     text = model.schedule
     if text is None:
         return
+    from highway_core.engine.cron_slots import check_expression  # noqa: PLC0415 - only a document with one pays for it
+
     try:
-        if text.startswith("@every"):
-            parse_interval(text)
-        else:
-            _parse_cron(text)
+        check_expression(text)
     except ValueError as error:
         report.add(("schedule",), f"bad schedule {text!r}: {error}", "as in '0 6 * * 1-5' or '@every 30m'")
-
-
-_ALIASES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
-_ANY_MOMENT = datetime(2024, 1, 1, tzinfo=UTC)
-
-
-def _parse_cron(text: str) -> None:
-    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - only a document with a schedule pays for it
-
-    try:
-        CronSim(_ALIASES.get(text, text), _ANY_MOMENT)
-    except CronSimError as error:
-        raise ValueError(str(error)) from error

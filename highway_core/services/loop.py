@@ -20,7 +20,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from highway_core.errors import StorageError
+from highway_core.errors import SchemaError, StorageError
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _FIRST_PAUSE = 0.1
@@ -110,7 +110,8 @@ class ServiceLoop:
     """Calls ``run_once`` until ``stop`` is set.
 
     ``until_next`` is asked after each pass for the seconds until there is something to do (None: nothing is known);
-    the loop waits at most ``interval`` seconds. ``hears`` gives the descriptors of the connections whose notifications end the wait.
+    the loop waits at most ``interval`` seconds. ``hears`` gives the descriptors of the connections whose notifications
+    end the wait. A database with another schema is no passing trouble: SchemaError ends the loop.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a loop
@@ -142,6 +143,8 @@ class ServiceLoop:
             self._run_once()
             due = self._until_next() if self._until_next else None
             descriptors = self._hears() if self._hears else ()
+        except SchemaError:
+            raise
         except Exception as error:  # noqa: BLE001 - a service outlives what a pass meets; Trouble says it
             return self._trouble.met(error), ()
         self._trouble.over()
