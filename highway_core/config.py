@@ -93,6 +93,14 @@ class Settings:
     """[HIGHWAY_API_ENDPOINT] the API that the command line talks to; None: straight to the database."""
     api_key: str | None = field(default=None, repr=False)
     """[HIGHWAY_API_KEY] its key for that."""
+    api_host: str = "127.0.0.1"
+    """[HIGHWAY_API_HOST] the address that the API is bound to; beyond this machine it asks for keys."""
+    api_port: int = 5000
+    """[HIGHWAY_API_PORT]"""
+    api_threads: int = 32
+    """[HIGHWAY_API_THREADS] requests that the API answers at the same time, those that wait included."""
+    max_body_bytes: int = 16 * _MIB
+    """[HIGHWAY_MAX_BODY_BYTES] the largest body of a request to the API; an artifact may have 50 MiB."""
     environ: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """The variables themselves, for ``{{env.NAME}}``, ``{{secrets.NAME}}`` and the environment of child processes."""
 
@@ -166,6 +174,10 @@ class _Reader:
             notify_webhook=self._web_address("HIGHWAY_NOTIFY_WEBHOOK"),
             api_endpoint=(self._web_address("HIGHWAY_API_ENDPOINT") or "").rstrip("/") or None,
             api_key=self._env.get("HIGHWAY_API_KEY") or None,
+            api_host=self._env.get("HIGHWAY_API_HOST", "").strip() or "127.0.0.1",
+            api_port=self._number("HIGHWAY_API_PORT", 5000),
+            api_threads=self._number("HIGHWAY_API_THREADS", 32),
+            max_body_bytes=self._number("HIGHWAY_MAX_BODY_BYTES", 16 * _MIB),
             environ=MappingProxyType(dict(self._env)),
         )
 
