@@ -89,6 +89,18 @@ class Settings:
     """[HIGHWAY_LOG_LINKS] write approval links, with their tokens, to the log."""
     notify_webhook: str | None = field(default=None, repr=False)
     """[HIGHWAY_NOTIFY_WEBHOOK] the URL that is told of a new approval, instead of a mail."""
+    concurrency: int = 10
+    """[HIGHWAY_CONCURRENCY] tasks of DURABLE runs that one worker carries out at the same time."""
+    queues: tuple[str, ...] = ("default",)
+    """[HIGHWAY_QUEUES] the queues that a worker serves (comma-separated)."""
+    lease_seconds: float = 30.0
+    """[HIGHWAY_LEASE_SECONDS] how long a worker that is not heard of keeps what it works on."""
+    max_lease_losses: int = 3
+    """[HIGHWAY_MAX_LEASE_LOSSES] a task that has cost so many workers their lease is failed."""
+    poll_seconds: float = 5.0
+    """[HIGHWAY_POLL_SECONDS] how often an idle service looks although nobody called it."""
+    grace_seconds: float = 30.0
+    """[HIGHWAY_GRACE_SECONDS] how long what is being worked on may go on after SIGTERM."""
     api_endpoint: str | None = None
     """[HIGHWAY_API_ENDPOINT] the API that the command line talks to; None: straight to the database."""
     api_key: str | None = field(default=None, repr=False)
@@ -172,6 +184,12 @@ class _Reader:
             secret_key=self._env.get("HIGHWAY_SECRET_KEY") or None,
             log_links=self._flag("HIGHWAY_LOG_LINKS"),
             notify_webhook=self._web_address("HIGHWAY_NOTIFY_WEBHOOK"),
+            concurrency=self._number("HIGHWAY_CONCURRENCY", 10),
+            queues=self._names("HIGHWAY_QUEUES") or ("default",),
+            lease_seconds=self._seconds("HIGHWAY_LEASE_SECONDS", 30.0),
+            max_lease_losses=self._number("HIGHWAY_MAX_LEASE_LOSSES", 3),
+            poll_seconds=self._seconds("HIGHWAY_POLL_SECONDS", 5.0),
+            grace_seconds=self._seconds("HIGHWAY_GRACE_SECONDS", 30.0),
             api_endpoint=(self._web_address("HIGHWAY_API_ENDPOINT") or "").rstrip("/") or None,
             api_key=self._env.get("HIGHWAY_API_KEY") or None,
             api_host=self._env.get("HIGHWAY_API_HOST", "").strip() or "127.0.0.1",
@@ -196,6 +214,16 @@ class _Reader:
         if not text.isdecimal() or int(text) < 1:
             raise ConfigError(f"{name}={text!r} must be a whole number above zero.")
         return int(text)
+
+    def _seconds(self, name: str, default: float) -> float:
+        text = self._env.get(name, "").strip()
+        try:
+            value = float(text) if text else default
+        except ValueError:
+            value = 0.0
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{name}={text!r} must be a number of seconds above zero.")
+        return value
 
     def _path(self, name: str) -> Path | None:
         text = self._env.get(name, "").strip()
