@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -15,7 +16,7 @@ _WAY_OUT: Final = "Set HIGHWAY_SECRET_KEY, to the same value for every service o
 
 
 def secret_key(given: str | None, home: Path) -> bytes:
-    """``given`` (the setting HIGHWAY_SECRET_KEY), else what ``home/secret_key`` holds; the file is made if it is missing.
+    """``given`` (the setting HIGHWAY_SECRET_KEY), else what ``home/secret_key`` holds; the file is made if need be.
 
     Any number of processes may ask at once: one of them makes the file, all get the same key. ConfigError if the key is
     too short to be one, or the file cannot be made or read.
@@ -42,10 +43,8 @@ def _read_or_make(path: Path) -> str:
             file.write(secrets.token_urlsafe(32) + "\n")
             file.flush()
             os.fsync(handle)
-        try:
+        with contextlib.suppress(FileExistsError):  # another process was faster: its key is the one
             path.hardlink_to(draft)
-        except FileExistsError:
-            pass  # another process was faster: its key is the one
     finally:
         draft.unlink(missing_ok=True)
     return path.read_text(encoding="ascii")
