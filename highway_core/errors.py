@@ -13,6 +13,7 @@
     │   ├── RunConflictError      the run id belongs to another document, or another process runs it
     │   ├── RunInterruptedError   stopped by Ctrl-C or SIGTERM; the run can be resumed
     │   └── RunStateError         what was asked for does not go with the run's status
+    ├── ScheduleError             a schedule that cannot be registered or found
     ├── ApprovalError             a decision that cannot be taken; carries the approval as it stands
     ├── StorageError              the store could not be read or written
     │   ├── ConnectionLostError   PostgreSQL went away in mid-call: it may or may not have been carried out
@@ -107,6 +108,10 @@ class RunInterruptedError(RunError):
 
 class RunStateError(RunError):
     """The run is in a status in which it cannot be done: cancelled after its end, unpaused while it runs."""
+
+
+class ScheduleError(HighwayError):
+    """A schedule that cannot be registered, or that does not exist."""
 
 
 class ApprovalError(HighwayError):

@@ -59,7 +59,7 @@ def check_expression(expression: str) -> None:
 
 
 def first_slot(slots: Slots, start: datetime | None, now: datetime) -> datetime | None:
-    """The first slot of a new schedule: the next one, or the one at the end of the first whole interval from ``start``."""
+    """Of a new schedule: the next slot, or the one at the end of the first whole interval from ``start``."""
     if start is None:
         return slots.after(now)
     begin = slots.after(start - _TICK)
