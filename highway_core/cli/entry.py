@@ -39,7 +39,7 @@ def execute(arguments: list[str]) -> int:
     options = parse(arguments)
     verbose: int = getattr(options, "verbose", 0)
     output = Output(json_only=getattr(options, "json", False))
-    configure_logging(verbose)
+    configure_logging(verbose, service=getattr(options, "durable_command", "").startswith("start-"))
     if verbose < 2:
         sys.excepthook = _say_defect
     try:

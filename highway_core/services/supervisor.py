@@ -79,6 +79,10 @@ class Supervisor:
         for child in self._children:
             child.signal(signal.SIGKILL)
 
+    def pids(self, prefix: str) -> list[int]:
+        """The processes of the services whose names begin like that."""
+        return [child.pid for child in self._children if child.pid is not None and child.name.startswith(prefix)]
+
     def _turn(self, lifeline: int) -> None:
         self._look_after_server()
         now = self._clock.monotonic()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.services import Services
 from tests.command_line import CommandLine
 
 
@@ -13,3 +15,19 @@ from tests.command_line import CommandLine
 def highway(tmp_path: Path) -> CommandLine:
     """The command line, in a folder of its own."""
     return CommandLine(tmp_path)
+
+
+@pytest.fixture
+def services(tmp_path: Path, postgres_url: str) -> Iterator[Services]:
+    """Services on a database of their own; nothing of them outlives the test."""
+    made = Services(tmp_path, postgres_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def embedded_services(tmp_path: Path) -> Iterator[Services]:
+    """Services that nobody named a database to."""
+    made = Services(tmp_path, None)
+    yield made
+    made.close()

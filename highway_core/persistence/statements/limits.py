@@ -1,0 +1,14 @@
+"""Statements about limits of queues and workflows."""
+
+from __future__ import annotations
+
+PUT = """
+INSERT INTO queue_limits (scope, name, max_running, rate_per_second, tokens) VALUES (%s, %s, %s, %s, greatest(%s, 1))
+ON CONFLICT ON CONSTRAINT pk_queue_limits DO UPDATE
+   SET max_running = excluded.max_running, rate_per_second = excluded.rate_per_second,
+       tokens = least(queue_limits.tokens, excluded.tokens)
+"""
+
+REMOVE = "DELETE FROM queue_limits WHERE scope = %s AND name = %s"
+
+SELECT_ALL = "SELECT scope, name, max_running, rate_per_second FROM queue_limits ORDER BY scope, name"

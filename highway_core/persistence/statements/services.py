@@ -1,0 +1,8 @@
+"""Statements about the services that are up."""
+
+from __future__ import annotations
+
+COUNT_SEEN = """
+SELECT count(*) FROM workers
+ WHERE service = %s AND host = %s AND pid = ANY (%s) AND seen_at > clock_timestamp() - interval '1 minute'
+"""
