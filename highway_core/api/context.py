@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from highway_core.api.long_polls import LongPolls
 from highway_core.api.named_workflows import NamedWorkflows
 from highway_core.api.start_request import Started, StartRequest
 from highway_core.api.wrong_keys import WrongKeys
@@ -14,7 +15,7 @@ from highway_core.lifecycle import RunStatus
 from highway_core.persistence.api_keys import ApiKeys
 from highway_core.persistence.durable_connection import ConnectionPool
 from highway_core.persistence.run_reads import RunReads
-from highway_core.persistence.run_waiter import RunWaiter
+from highway_core.services.run_overview import RunOverviews
 
 
 class Runs(Protocol):
@@ -40,7 +41,8 @@ class ApiContext:
     settings: Settings
     runs: Runs
     reads: RunReads
-    waiter: RunWaiter
+    overviews: RunOverviews
+    polls: LongPolls
     keys: ApiKeys
     wrong_keys: WrongKeys
     workflows: NamedWorkflows

@@ -163,9 +163,9 @@ class RunReads:
         rows = self._fetch(sql.SELECT_TASK_RESULT, (run_id, task_id))
         return json.loads(rows[0][0]) if rows and rows[0][0] is not None else None
 
-    def task_ids(self, run_id: str) -> frozenset[str]:
-        """Every task that has a row."""
-        return frozenset(row[0] for row in self._fetch(sql.SELECT_TASK_IDS, (run_id,)))
+    def outer_task_ids(self, run_id: str) -> frozenset[str]:
+        """Every task outside all loops that has a row."""
+        return frozenset(row[0] for row in self._fetch(sql.SELECT_OUTER_TASK_IDS, (run_id,)))
 
     def task_counts(self, run_id: str) -> Mapping[TaskStatus, int]:
         """How many tasks stand where; those without a row do not count."""
@@ -174,11 +174,6 @@ class RunReads:
     def open_tasks(self, run_id: str, limit: int) -> list[TaskRow]:
         """Tasks that are queued, at work or waiting."""
         return [_task(row) for row in self._fetch(sql.SELECT_OPEN_TASKS, (run_id, limit))]
-
-    def last_run_event(self, run_id: str) -> tuple[str, str | None] | None:
-        """Kind and detail of what last happened to the run itself."""
-        rows = self._fetch(sql.SELECT_LAST_RUN_EVENT, (run_id,))
-        return (rows[0][0], rows[0][1]) if rows else None
 
     def history(self, run_id: str, limit: int, after: int = 0) -> list[HistoryEntry]:
         """Transitions with a number above ``after``."""

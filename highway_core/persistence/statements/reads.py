@@ -34,15 +34,11 @@ SELECT_TASK_RESULT = "SELECT result_value_json FROM tasks WHERE workflow_id = %s
 
 COUNT_TASKS = "SELECT status, count(*) FROM tasks WHERE workflow_id = %s GROUP BY status"
 
-SELECT_TASK_IDS = "SELECT task_id FROM tasks WHERE workflow_id = %s"
+SELECT_OUTER_TASK_IDS = "SELECT task_id FROM tasks WHERE workflow_id = %s AND scope = ''"
 
 SELECT_OPEN_TASKS = _TASK + " WHERE workflow_id = %s AND completed_at IS NULL ORDER BY started_at, created_at LIMIT %s"
 
 SELECT_STATUSES = "SELECT workflow_id, status FROM workflows WHERE workflow_id = ANY (%s)"
-
-SELECT_LAST_RUN_EVENT = """
-SELECT kind, detail FROM event_log WHERE workflow_id = %s AND task_id = '' ORDER BY seq DESC LIMIT 1
-"""
 
 SELECT_HISTORY = """
 SELECT seq, at, kind, task_id, from_task, attempt, worker_id, detail
