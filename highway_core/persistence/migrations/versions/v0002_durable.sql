@@ -104,7 +104,7 @@ CREATE TABLE events (
 CREATE INDEX idx_events_name ON events (name, id DESC);
 
 CREATE TABLE approvals (
-    approval_id text NOT NULL CONSTRAINT pk_approvals PRIMARY KEY,
+    approval_id text NOT NULL,                              -- random: the key is complete without the run for who knows it
     workflow_id text NOT NULL CONSTRAINT fk_approvals_workflow_id REFERENCES workflows ON DELETE CASCADE,
     task_id text NOT NULL,
     fence bigint NOT NULL,                                  -- of the attempt that asks
@@ -123,9 +123,11 @@ CREATE TABLE approvals (
     decided_by text,
     decided_via text,                                       -- page, token, api
     comment text,
+    CONSTRAINT pk_approvals PRIMARY KEY (workflow_id, approval_id),
     CONSTRAINT ck_approvals_decided CHECK ((status = 'DECIDED') = (decision IS NOT NULL))
 );
-CREATE UNIQUE INDEX uix_approvals_token ON approvals (token_hash);
+CREATE INDEX idx_approvals_id ON approvals (approval_id);
+CREATE INDEX idx_approvals_token ON approvals (token_hash);
 CREATE INDEX idx_approvals_run ON approvals (workflow_id, task_id);
 CREATE INDEX idx_approvals_open ON approvals (created_at, approval_id) WHERE status = 'PENDING';
 CREATE INDEX idx_approvals_unsent ON approvals (notify_after) WHERE status = 'PENDING' AND notified_at IS NULL;
