@@ -1,23 +1,29 @@
-"""A real PostgreSQL for tests: one server a session, one empty database a test. Skips where none can be had."""
+"""Real PostgreSQL servers for tests: one of each version a session, one empty database a test. Skips what is not there."""
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+_POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
+
 _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URL of the server's maintenance database."""
+    """The URL of the maintenance database of the embedded PostgreSQL."""
     with warnings.catch_warnings():
         # platformdirs, which it imports, warns where XDG_RUNTIME_DIR is not set.
         warnings.simplefilter("ignore")
@@ -32,18 +38,64 @@ def postgres_server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def postgres15_server() -> Iterator[str]:
+    """The same of a PostgreSQL 15 of the system; it hears a socket only."""
+    if not (_POSTGRES_15 / "postgres").exists():
+        pytest.skip(f"There is no PostgreSQL 15 in {_POSTGRES_15}.")
+    folder = Path(tempfile.mkdtemp(prefix="hwpg15"))
+    user = "postgres" if os.geteuid() == 0 else None  # It does not run as root.
+    if user is not None:
+        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+    data = folder / "data"
+
+    def run(program: str, *arguments: str) -> None:
+        command = [str(_POSTGRES_15 / program), "-D", str(data), *arguments]
+        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
+
+    try:
+        run("initdb", "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", "--no-sync")
+        run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f"-h '' -k {folder}", "start")
+        url = f"postgresql://postgres:@/postgres?host={folder}"
+        _forget_the_disk(url)
+        yield url
+    finally:
+        if (data / "postmaster.pid").exists():
+            run("pg_ctl", "-w", "-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of a new, empty database, which is dropped with its connections after the test."""
+    with _new_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres15_url(postgres15_server: str) -> Iterator[str]:
+    """The same on PostgreSQL 15."""
+    with _new_database(postgres15_server) as url:
+        yield url
+
+
+@pytest.fixture(params=["postgres_url", "postgres15_url"], ids=["embedded", "15"])
+def each_postgres_url(request: pytest.FixtureRequest) -> str:
+    """A new, empty database: the test runs once on each version."""
+    return str(request.getfixturevalue(request.param))
+
+
+@contextmanager
+def _new_database(server: str) -> Iterator[str]:
     import psycopg2
 
     name = f"test_{next(_numbers)}"
-    connection = psycopg2.connect(postgres_server)
+    connection = psycopg2.connect(server)
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {name}")
-            yield postgres_server.replace("/postgres?", f"/{name}?")
+            yield server.replace("/postgres?", f"/{name}?")
             cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         connection.close()
