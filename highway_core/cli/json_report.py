@@ -7,7 +7,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from highway_core.cli.task_log import TaskLine, TaskLog
+from highway_core.cli.progress import TaskLine
+from highway_core.cli.task_log import TaskLog
 from highway_core.engine.engine import summary
 from highway_core.engine.run import Run
 from highway_core.errors import DocumentError

@@ -14,7 +14,7 @@ from typing import Any
 
 from highway_core.cli.output import Output
 from highway_core.cli.plain_progress import MARKS
-from highway_core.cli.task_log import TaskLine, TaskLog
+from highway_core.cli.progress import RunView, TaskLine
 from highway_core.cli.text import first_line, seconds_text
 from highway_core.lifecycle import TaskStatus
 from highway_core.utils.clock import utc_now
@@ -37,7 +37,7 @@ class LiveProgress:
     """The display of one run."""
 
     def __init__(self, output: Output) -> None:
-        self._log: TaskLog | None = None
+        self._log: RunView | None = None
         self._output = output
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._display, name="highway-display", daemon=True)
@@ -46,7 +46,7 @@ class LiveProgress:
         """Nothing to do: the display reads the log whenever it is redrawn."""
 
     @contextmanager
-    def showing(self, log: TaskLog) -> Iterator[None]:
+    def showing(self, log: RunView) -> Iterator[None]:
         """Nothing of the display stays on the screen afterwards."""
         self._log = log
         self._thread.start()
@@ -88,7 +88,7 @@ class LiveProgress:
     def _lines(self) -> list[tuple[str, str]]:
         """Each line and its style."""
         log = self._log
-        if log is None or log.run is None:
+        if log is None or not log.has_begun:
             return []
         done, total = log.done, max(log.total, 1)
         filled = _BAR * done // total

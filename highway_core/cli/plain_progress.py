@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from highway_core.cli.output import Output
-from highway_core.cli.task_log import TaskLine, TaskLog
+from highway_core.cli.progress import RunView, TaskLine
 from highway_core.cli.text import first_line, seconds_text
 from highway_core.lifecycle import TASK_FAILED, TASK_FINAL, TaskStatus
 from highway_core.utils.clock import Clock, SystemClock
@@ -30,14 +30,14 @@ class PlainProgress:
     """Says what happened when it happens."""
 
     def __init__(self, output: Output, clock: Clock | None = None) -> None:
-        self._log: TaskLog | None = None
+        self._log: RunView | None = None
         self._output = output
         self._clock = clock or SystemClock()
         self._lines = 0
         self._next_count = 0.0
 
     @contextmanager
-    def showing(self, log: TaskLog) -> Iterator[None]:
+    def showing(self, log: RunView) -> Iterator[None]:
         """The counts come from ``log``."""
         self._log = log
         yield

@@ -15,9 +15,10 @@ from highway_core.cli.json_report import as_text, error_report, run_report
 from highway_core.cli.messages import EXPECTED, error_message
 from highway_core.cli.output import Output
 from highway_core.cli.plain_progress import PlainProgress
+from highway_core.cli.progress import NoProgress, Progress
 from highway_core.cli.signals import StopSignals, exit_code
 from highway_core.cli.summary import summary_lines, verdict, way_out
-from highway_core.cli.task_log import NoProgress, Progress, TaskLog
+from highway_core.cli.task_log import TaskLog
 from highway_core.cli.text import own_command
 from highway_core.config import current_settings
 from highway_core.engine.engine import LocalEngine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from highway_core.cli.task_log import TaskLine, TaskLog
+from highway_core.cli.progress import Ended, TaskLine
 from highway_core.cli.text import columns, counted, first_line, indented, seconds_text
 from highway_core.engine.run import Run
 from highway_core.engine.steps import HUMAN_TASKS
@@ -30,15 +30,20 @@ def verdict(run: Run, stopped_by: str | None) -> str:
     return f"❌ LOCAL Workflow {run.status}: {indented(run.error or 'no reason was given', '   ')}"
 
 
-def summary_lines(log: TaskLog, run: Run) -> list[str]:
+def summary_lines(log: Ended, run: Run) -> list[str]:
     """From ``Task Summary:`` to the errors."""
-    lines = ["", *_counts(log), *_table(log), *_errors(log.unsuccessful)]
+    lines = task_summary(log)
     if run.status is RunStatus.COMPLETED and run.result is not None:
         lines += ["", f"Result: {first_line(dumps(run.result), _RESULT_WIDTH)}"]
     return lines
 
 
-def way_out(log: TaskLog, resume: str) -> list[str]:
+def task_summary(log: Ended) -> list[str]:
+    """The counts, the table and the errors."""
+    return ["", *_counts(log), *_table(log), *_errors(log.unsuccessful)]
+
+
+def way_out(log: Ended, resume: str) -> list[str]:
     """How to go on with a run that did not complete; ``resume`` is the command for it."""
     lines = ["", "To go on where it stopped (completed tasks are not done again, the document must be the same):"]
     lines.append(f"   {resume}")
@@ -50,7 +55,7 @@ def way_out(log: TaskLog, resume: str) -> list[str]:
     return lines
 
 
-def _counts(log: TaskLog) -> list[str]:
+def _counts(log: Ended) -> list[str]:
     counts = log.counts
     failed = f"   ❌ Failed: {counts[TaskStatus.FAILED]}"
     others = (
@@ -63,7 +68,7 @@ def _counts(log: TaskLog) -> list[str]:
     return [*lines, f"   📊 Total: {log.done}"]
 
 
-def _table(log: TaskLog) -> list[str]:
+def _table(log: Ended) -> list[str]:
     rows, left = log.ended, 0
     if log.done > _ROWS:
         rows = [line for line in log.unsuccessful if line.own][:_ROWS]

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
 
+from highway_core.cli.progress import Progress, TaskLine
 from highway_core.engine.local_runs import RunListener
 from highway_core.engine.run import Run
 from highway_core.engine.run_state import Instance
@@ -23,63 +20,6 @@ _KEPT = 200
 """Ended tasks that a report can show one by one. A run may have millions."""
 
 _UNSUCCESSFUL = TASK_FINAL - {TaskStatus.COMPLETED, TaskStatus.SKIPPED}
-
-
-@dataclass(slots=True)
-class TaskLine:
-    """One task instance as reports show it."""
-
-    label: str
-    """Its path; for a task of a child run with that run's name in front."""
-    path: str
-    operator_type: str
-    status: TaskStatus = TaskStatus.PENDING
-    attempt: int = 0
-    started_at: datetime | None = None
-    """When its first attempt began."""
-    ended_at: datetime | None = None
-    wake_at: datetime | None = None
-    error: str | None = None
-    """Why it failed, or why it was skipped."""
-    own: bool = True
-    """False: it belongs to a child run."""
-    may_retry: bool = False
-    """True if a retry policy, its own or the workflow's, is for it."""
-    done_before: bool = False
-    """It was completed before this process took the run up."""
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took, waiting between attempts included; None if it never started or was done before."""
-        if self.started_at is None or self.ended_at is None or self.done_before:
-            return None
-        return max(0.0, (self.ended_at - self.started_at).total_seconds())
-
-    @property
-    def is_over(self) -> bool:
-        return self.status in TASK_FINAL
-
-
-class Progress(Protocol):
-    """Shows a run while it goes on."""
-
-    def task_changed(self, line: TaskLine) -> None:
-        """A task has a new status; on the deciding thread."""
-        ...
-
-    def showing(self, log: TaskLog) -> AbstractContextManager[None]:
-        """Entered while the run goes on."""
-        ...
-
-
-class NoProgress:
-    """Shows nothing."""
-
-    def task_changed(self, line: TaskLine) -> None:
-        """Nothing to show."""
-
-    def showing(self, _log: TaskLog) -> AbstractContextManager[None]:
-        return nullcontext()
 
 
 class TaskLog(RunListener):
@@ -103,6 +43,10 @@ class TaskLog(RunListener):
         self._announce = announce
         self._keep_all = keep_all
         self.began = utc_now()
+
+    @property
+    def has_begun(self) -> bool:
+        return self.run is not None
 
     @property
     def total(self) -> int:

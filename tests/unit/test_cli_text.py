@@ -10,7 +10,8 @@ import pytest
 
 from highway_core.cli.output import Output
 from highway_core.cli.plain_progress import PlainProgress
-from highway_core.cli.task_log import TaskLine, TaskLog
+from highway_core.cli.progress import TaskLine
+from highway_core.cli.task_log import TaskLog
 from highway_core.cli.text import columns, counted, first_line, indented, printable, seconds_text
 from highway_core.lifecycle import TaskStatus
 
