@@ -24,3 +24,7 @@ class LongPolls:
             self._waiter.wait_for_end(run_id, min(seconds, LONGEST_SECONDS))
         finally:
             self._places.release()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._waiter.close()

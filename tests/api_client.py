@@ -1,0 +1,208 @@
+"""The API for tests: over a real database, with a client that holds every answer against the OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from flask import Flask
+from flask.testing import FlaskClient
+from jsonschema import Draft202012Validator
+from werkzeug.test import TestResponse
+
+from highway_core.api.app import create_app
+from highway_core.api.context import ApiContext
+from highway_core.api.start_request import Started, StartRequest
+from highway_core.api.wiring import context_over
+from highway_core.config import Settings
+from highway_core.errors import RunConflictError, RunNotFoundError, RunStateError
+from highway_core.lifecycle import RUN_FINAL, RunStatus
+from highway_core.persistence.api_keys import Scope
+from highway_core.persistence.durable_connection import ConnectionPool
+from highway_core.persistence.schema import require_schema
+from highway_core.tools.registry import ToolRegistry
+
+DOCUMENT: dict[str, Any] = {
+    "name": "greeting",
+    "tasks": {
+        "hello": {"operator_type": "task", "task_id": "hello", "function": "tools.log.info", "args": ["hello"]},
+        "again": {
+            "operator_type": "task",
+            "task_id": "again",
+            "function": "tools.log.info",
+            "args": ["again"],
+            "dependencies": ["hello"],
+        },
+    },
+}
+
+
+class FakeRuns:
+    """Runs that nobody carries out: rows as a start leaves them, and statuses as they are told to be."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self.asked: list[StartRequest] = []
+        self.told: list[tuple[str, ...]] = []
+
+    def start(self, request: StartRequest) -> Started:
+        self.asked.append(request)
+        run_id = request.run_id or str(uuid4())
+        workflow = request.workflow
+        payload = json.dumps([workflow.definition_hash, dict(request.inputs)])
+        row = {
+            "id": run_id,
+            "name": workflow.model.name,
+            "hash": workflow.definition_hash,
+            "vars": "{}",
+            "inp": json.dumps(dict(request.inputs)),
+            "queue": request.queue,
+            "ph": payload,
+            "who": request.created_by,
+            "key": request.idempotency_key or request.run_id,
+        }
+        doc = {"hash": workflow.definition_hash, "name": workflow.model.name, "doc": workflow.definition_json}
+        with self._pool.connection() as connection:
+            answer = connection.value("SELECT highway_submit(%s, %s)", (json.dumps([doc]), json.dumps([row])))[0]
+        if not answer["same"]:
+            error = RunConflictError(f"The run '{answer['id']}' was started with another payload.")
+            error.run_id = answer["id"]  # type: ignore[attr-defined]
+            raise error
+        return Started(answer["id"], answer["created"], RunStatus(answer["status"]))
+
+    def cancel(self, run_id: str, by: str, reason: str = "") -> RunStatus:
+        return self._move("cancel", run_id, RunStatus.CANCELLED, by, reason)
+
+    def pause(self, run_id: str, by: str) -> RunStatus:
+        return self._move("pause", run_id, RunStatus.PAUSED, by)
+
+    def unpause(self, run_id: str, by: str) -> RunStatus:
+        return self._move("unpause", run_id, RunStatus.RUNNING, by)
+
+    def retry(self, run_id: str, by: str) -> RunStatus:
+        return self._move("retry", run_id, RunStatus.RUNNING, by)
+
+    def add_items(self, run_id: str, task_path: str, items: Sequence[Any], by: str) -> None:
+        self.told.append(("add_items", run_id, task_path, json.dumps(list(items)), by))
+
+    def _move(self, verb: str, run_id: str, status: RunStatus, *more: str) -> RunStatus:
+        self.told.append((verb, run_id, *more))
+        with self._pool.connection() as connection:
+            now = connection.value("SELECT status FROM workflows WHERE workflow_id = %s", (run_id,))
+            if now is None:
+                raise RunNotFoundError(f"There is no run '{run_id}'.")
+            if RunStatus(now) in RUN_FINAL and verb != "retry":
+                raise RunStateError(f"The run '{run_id}' is {now}.")
+            connection.run(
+                "UPDATE workflows SET status = %s, end_time = CASE WHEN %s THEN clock_timestamp() END"
+                " WHERE workflow_id = %s",
+                (status.value, status in RUN_FINAL, run_id),
+            )
+        return status
+
+
+class CheckedClient(FlaskClient):
+    """Refuses an answer that the OpenAPI document does not describe."""
+
+    def open(self, *args: Any, **kwargs: Any) -> TestResponse:
+        response = super().open(*args, **kwargs)
+        check_answer(self.application, response)
+        return response
+
+
+def check_answer(app: Flask, response: TestResponse) -> None:
+    """AssertionError unless the answer is one that the OpenAPI document describes."""
+    request = response.request
+    described = openapi_of(app)
+    for path, methods in described["paths"].items():
+        pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))
+        if re.fullmatch(pattern, request.path) and request.method.lower() in methods:
+            break
+    else:
+        assert response.status_code in {404, 405, 413}, f"{request.method} {request.path} is not in the document"
+        return
+    answers = methods[request.method.lower()]["responses"]
+    status = str(response.status_code)
+    assert status in answers, f"{request.method} {path} does not declare {status}: {response.text[:300]}"
+    content = answers[status]["content"]
+    assert response.mimetype in content, f"{request.method} {path} {status} is {response.mimetype}"
+    if response.is_json:
+        schema = {**content[response.mimetype]["schema"], "components": described["components"]}
+        Draft202012Validator(schema).validate(response.get_json())
+
+
+def openapi_of(app: Flask) -> dict[str, Any]:
+    """The document that the application serves."""
+    found = app.extensions.get("tests.openapi")
+    if found is None:
+        found = app.extensions["tests.openapi"] = FlaskClient(app).get("/openapi.json").get_json()
+    assert isinstance(found, dict)
+    return found
+
+
+@dataclass
+class Api:
+    """An application, its client and what is behind it."""
+
+    url: str
+    settings: Settings = field(default_factory=Settings)
+
+    @cached_property
+    def context(self) -> ApiContext:
+        require_schema(self.url)
+        settings = replace(self.settings, database_url=self.url)
+        pool = ConnectionPool(self.url)
+        return context_over(settings, FakeRuns(pool), ToolRegistry(settings))
+
+    @cached_property
+    def app(self) -> Flask:
+        app = create_app(context=self.context)
+        app.json.sort_keys = False  # type: ignore[attr-defined]
+        app.test_client_class = CheckedClient
+        return app
+
+    @cached_property
+    def client(self) -> FlaskClient:
+        return self.app.test_client()
+
+    @property
+    def runs(self) -> FakeRuns:
+        assert isinstance(self.context.runs, FakeRuns)
+        return self.context.runs
+
+    def sql(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self.context.pool.connection() as connection:
+            return connection.fetch(statement, values)
+
+    def key(self, *scopes: Scope) -> dict[str, str]:
+        """The header of a new key."""
+        return {"Authorization": f"Bearer {self.context.keys.create('test', scopes).text}"}
+
+    def post(self, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> TestResponse:
+        """Post JSON, or nothing."""
+        if body is None:
+            return self.client.post(path, headers=headers)
+        return self.client.post(path, json=body, headers=headers)
+
+    def start(self, **more: Any) -> str:
+        """A run of DOCUMENT."""
+        answer = self.post("/workflow/start", {"document": DOCUMENT, **more})
+        assert answer.status_code == 202, answer.text
+        return str(answer.get_json()["workflow_id"])
+
+    def close(self) -> None:
+        self.context.polls.close()
+        self.context.pool.close()
+
+
+def folder_with(path: Path, **documents: str) -> Path:
+    """A folder of documents, by file name with its dot as two underscores."""
+    for name, text in documents.items():
+        (path / name.replace("__", ".")).write_text(text, encoding="utf-8")
+    return path
