@@ -1,4 +1,4 @@
-"""``durable keys create | list | revoke``: who may use the API; straight in the database, or the first had no way in."""
+"""``durable keys create | list | revoke``: who may use the API. Straight in the database, where no key is needed."""
 
 from __future__ import annotations
 
