@@ -1,4 +1,4 @@
-"""Real PostgreSQL servers for tests: one of each version a session, one empty database a test. Skips what is not there."""
+"""Real PostgreSQL servers for tests: one a version and session, one empty database a test. Skips what is not there."""
 
 from __future__ import annotations
 
