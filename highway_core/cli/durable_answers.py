@@ -59,5 +59,5 @@ def _emit(client: DurableClient, options: Namespace, output: Output) -> None:
 
 def _row(approval: Json) -> tuple[str, ...]:
     until = str(approval["expires_at"] or "")[:16].replace("T", " ") or "-"
-    names = (approval["approval_id"], approval["workflow_id"], approval["task_id"], approval["assignee"])
+    names = (approval["key"], approval["workflow_id"], approval["task_id"], approval["assignee"])
     return (*(printable(str(name)) for name in names), until, first_line(approval["prompt"], _PROMPT_WIDTH))

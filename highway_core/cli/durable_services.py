@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from argparse import Namespace
 from dataclasses import replace
 from importlib import import_module
@@ -20,18 +21,13 @@ def run(options: Namespace, output: Output) -> int:
     if options.lifeline is not None:
         follow(options.lifeline)
     settings = with_options(with_database(current_settings()), options)
-    service = options.durable_command.removeprefix("start-")
-    if not _database_is_there(f"The {service}", settings):
-        return 0
-    match service:
-        case "worker":
-            import_module("highway_core.services.worker").Worker(settings).run()
-        case "scheduler":
-            import_module("highway_core.services.scheduler").Scheduler(settings).run()
-        case "api":
-            output.say(f"The API listens at http://{settings.api_host}:{settings.api_port}")
-            import_module("highway_core.api.app").run_server(settings)
-    return 0
+    match options.durable_command:
+        case "start-worker":
+            return _until_stopped(settings, "worker", "Worker")
+        case "start-scheduler":
+            return _until_stopped(settings, "scheduler", "Scheduler")
+        case _:
+            return _serve(settings, output)
 
 
 def with_options(settings: Settings, options: Namespace) -> Settings:
@@ -46,11 +42,28 @@ def with_options(settings: Settings, options: Namespace) -> Settings:
     return replace(settings, **changes)
 
 
-def _database_is_there(service: str, settings: Settings) -> bool:
-    """Wait for it; False if the wait was ended by a signal."""
+def _until_stopped(settings: Settings, module: str, name: str) -> int:
     stop = Stop()
     restore = install_stop_signals(stop)
     try:
-        return await_database(service, settings.database_url, stop)
+        import_module(f"highway_core.services.{module}").__dict__[name](settings, stop).run()
     finally:
         restore()
+    return 0
+
+
+def _serve(settings: Settings, output: Output) -> int:
+    stop = Stop()
+    restore = install_stop_signals(stop)
+    try:
+        if not await_database("The API", settings.database_url, stop):
+            return 0
+    finally:
+        restore()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server finishes its requests on KeyboardInterrupt
+    output.say(f"The API listens at http://{settings.api_host}:{settings.api_port}")
+    try:
+        import_module("highway_core.api.app").run_server(settings=settings)
+    except KeyboardInterrupt:
+        return 0  # it had not begun to serve
+    return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from argparse import Namespace
@@ -121,7 +120,7 @@ class _Readiness:
 
     def __call__(self, worker_pids: list[int]) -> bool:
         try:
-            seen = self._connection.value(COUNT_SEEN, (_WORKER, os.uname().nodename, worker_pids))
+            seen = self._connection.value(COUNT_SEEN, (_WORKER, socket.gethostname(), worker_pids))
         except StorageError:  # the services say it
             return False
         ready = seen == self._workers and (not self._with_api or self._api_is_ready())

@@ -93,8 +93,7 @@ class DurableClient:
 
     def approvals(self, limit: int) -> list[Json]:
         """The decisions that are waited for, the oldest first."""
-        answer = json_of(*self._transport.send(Request("GET", "/api/v1/approvals", {"limit": str(limit)})))
-        found: list[Json] = answer["approvals"]
+        found: list[Json] = self._object(Request("GET", "/api/v1/approvals", {"limit": str(limit)}))["data"]
         return found
 
     def decide_by_token(self, token: str, decision: str, comment: str) -> Json:
@@ -105,7 +104,9 @@ class DurableClient:
     def decide(self, approval_id: str, decision: str, comment: str) -> Json:
         """Take the decision that has the id."""
         body = {"decision": decision, "comment": comment}
-        return self._object(Request("POST", f"/api/v1/approvals/{_part(approval_id)}/decide", {}, body))
+        answer = self._object(Request("POST", f"/api/v1/approvals/{_part(approval_id)}/decide", {}, body))
+        taken: Json = answer["data"]
+        return taken
 
     def _object(self, request: Request) -> Json:
         answer: Json = json_of(*self._transport.send(request))
