@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from highway_core.config import Settings
 from highway_core.errors import RunConflictError, RunNotFoundError, RunStateError
 from highway_core.lifecycle import RUN_FINAL, RunStatus
 from highway_core.persistence.api_keys import Scope
-from highway_core.persistence.durable_connection import ConnectionPool
+from highway_core.persistence.durable_connection import ConnectionPool, DurableConnection
 from highway_core.persistence.schema import require_schema
 from highway_core.tools.registry import ToolRegistry
 
@@ -199,6 +200,19 @@ class Api:
     def close(self) -> None:
         self.context.polls.close()
         self.context.pool.close()
+
+
+@contextmanager
+def database(server: str) -> Iterator[str]:
+    """The URL of a database for many tests, where one for each would take long."""
+    name = f"shared_{uuid4().hex}"
+    maintenance = DurableConnection(server)
+    maintenance.run(f"CREATE DATABASE {name}")
+    try:
+        yield server.replace("/postgres?", f"/{name}?")
+    finally:
+        maintenance.run(f"DROP DATABASE {name} WITH (FORCE)")
+        maintenance.close()
 
 
 def folder_with(path: Path, **documents: str) -> Path:

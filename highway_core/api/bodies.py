@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from flask import Response, request
 from pydantic import BaseModel, ConfigDict, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from highway_core.api.problems import ApiError
 from highway_core.engine.json_reader import read_json
@@ -35,6 +36,8 @@ class Answer(BaseModel):
 def read_body(model: type[Model]) -> Model:
     """The JSON body of this request; no body at all counts as an empty object."""
     data = request.get_data(cache=False)
+    if request.content_length is None and len(data) >= (request.max_content_length or len(data) + 1):
+        raise RequestEntityTooLarge  # werkzeug cuts a body of unknown length off where the limit is
     if data and not request.is_json:
         detail = f"This takes Content-Type: application/json, not {request.mimetype or 'none'!r}."
         raise ApiError(415, "unsupported_media_type", "Unsupported media type", detail)

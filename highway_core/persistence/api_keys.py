@@ -43,6 +43,9 @@ class Scope(StrEnum):
     """Everything."""
 
 
+_SCOPES = frozenset(scope.value for scope in Scope)
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key without its secret."""
@@ -167,5 +170,5 @@ def _key(
 ) -> ApiKey:
     created, expires, revoked, used = moments
     assert created is not None  # noqa: S101 - the column is NOT NULL
-    known = frozenset(Scope(one) for one in json.loads(scopes) if one in Scope)
+    known = frozenset(Scope(one) for one in json.loads(scopes) if one in _SCOPES)
     return ApiKey(key_id, name, known, created, expires, revoked, used)
