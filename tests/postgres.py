@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,44 @@ def each_postgres_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(request.param))
 
 
+@pytest.fixture
+def durable_url(postgres_server: str) -> Iterator[str]:
+    """The URL of a new database with the schema of DURABLE mode."""
+    with _new_database(postgres_server, _template(postgres_server)) as url:
+        yield url
+
+
+@pytest.fixture
+def durable15_url(postgres15_server: str) -> Iterator[str]:
+    """The same on PostgreSQL 15."""
+    with _new_database(postgres15_server, _template(postgres15_server)) as url:
+        yield url
+
+
+@pytest.fixture(params=["durable_url", "durable15_url"], ids=["embedded", "15"])
+def each_durable_url(request: pytest.FixtureRequest) -> str:
+    """A new database with the schema of DURABLE mode: the test runs once on each version."""
+    return str(request.getfixturevalue(request.param))
+
+
+@cache
+def _template(server: str) -> str:
+    """A database with the schema, made once: a copy of it costs a tenth of making it."""
+    import psycopg2
+
+    from highway_core.persistence.schema import upgrade
+
+    connection = psycopg2.connect(server)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE durable_template")
+    connection.close()
+    upgrade(server.replace("/postgres?", "/durable_template?"))
+    return "durable_template"
+
+
 @contextmanager
-def _new_database(server: str) -> Iterator[str]:
+def _new_database(server: str, template: str = "template1") -> Iterator[str]:
     import psycopg2
 
     name = f"test_{next(_numbers)}"
@@ -94,7 +131,7 @@ def _new_database(server: str) -> Iterator[str]:
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name}")
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
             yield server.replace("/postgres?", f"/{name}?")
             cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
