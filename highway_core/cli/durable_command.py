@@ -12,6 +12,7 @@ _MODULES = {
     "start-worker": "durable_services",
     "start-scheduler": "durable_services",
     "start-api": "durable_services",
+    "health": "durable_health",
     "submit": "durable_submit",
     "status": "durable_runs",
     "history": "durable_runs",

@@ -49,6 +49,8 @@ def _add_services(actions: Any) -> None:
     for parser in (together, api):
         parser.add_argument("--host", help="the address to listen at (default: 127.0.0.1)")
         parser.add_argument("--port", type=port, help="the port to listen at (default: 5000)")
+    health = _action(actions, "health", "exit with 1 unless this host's service was heard of in the last minute")
+    health.add_argument("service", choices=("worker", "scheduler"))
     for parser in (worker, scheduler, api):
         parser.add_argument("--lifeline", type=positive, help=argparse.SUPPRESS)
 
