@@ -64,14 +64,14 @@ class DurableClient:
     def runs(self, limit: int, **filters: str | None) -> list[Json]:
         """The newest first; ``status`` and ``name`` narrow it down."""
         found: list[Json] = []
-        query = {name: value for name, value in filters.items() if value is not None}
+        given = {name: value for name, value in filters.items() if value is not None}
         while len(found) < limit:
-            query["limit"] = str(min(_PAGE, limit - len(found)))
+            query = {**given, "limit": str(min(_PAGE, limit - len(found)))}
             page = self._object(Request("GET", "/workflows", query))
             found += page["workflows"]
             if not page.get("next_cursor"):
                 break
-            query["cursor"] = page["next_cursor"]
+            given["cursor"] = page["next_cursor"]
         return found
 
     def history(self, run_id: str, after: int = 0) -> Iterator[Json]:
