@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import requests
+import requests.auth
 
 from highway_core.cli.durable_clients.answers import RefusedError, Request
 from highway_core.errors import ConfigError
@@ -19,8 +20,7 @@ class HttpTransport:
             raise ConfigError(f"'{endpoint}' is not the address of an API; it begins with http:// or https://.")
         self._endpoint = endpoint.rstrip("/")
         self._session = requests.Session()
-        if key:
-            self._session.headers["Authorization"] = f"Bearer {key}"
+        self._session.auth = _Bearer(key)
 
     def send(self, request: Request) -> tuple[int, bytes]:
         try:
@@ -46,6 +46,18 @@ class HttpTransport:
 
     def close(self) -> None:
         self._session.close()
+
+
+class _Bearer(requests.auth.AuthBase):
+    """The key, or nothing; without it requests would look for a password in ``~/.netrc``."""
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
 
 
 def _reason(error: requests.RequestException) -> str:
