@@ -79,7 +79,8 @@ class Sql:
 
     def rows(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
         """All rows, in the order of their columns."""
-        return self.fetch(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {', '.join(columns)}")
+        order = ", ".join(str(number + 1) for number in range(len(columns)))
+        return self.fetch(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}")
 
 
 def run_row(run: str, **values: Any) -> dict[str, Any]:
