@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask, Response
 
 from highway_core.api import health_routes, problems, run_routes, signal_routes, start_routes, wire_routes
+from highway_core.api.approval_routes import register_approvals
 from highway_core.api.context import ApiContext
 from highway_core.api.wiring import open_context
 from highway_core.config import Settings, current_settings
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None, context: ApiContext | None = No
     problems.install(app)
     for module in _ROUTES:
         module.routes.register(app, context)
+    register_approvals(app, context)
     app.after_request(_secured)
     return app
 

@@ -19,6 +19,7 @@ _TITLES = {
     200: "Done",
     202: "Accepted",
     302: "Go there",
+    303: "Done; look there",
     400: "The request is not valid",
     401: "No valid API key",
     403: "The key lacks the scope",
@@ -137,6 +138,9 @@ def _responses(one: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     for status in sorted({*_everywhere(one), *one.problems}):
         described = responses.setdefault(str(status), {"description": _TITLES[status], "content": {}})
         described["content"].update(problem)
+    for status in one.pages:
+        described = responses.setdefault(str(status), {"description": _TITLES[status], "content": {}})
+        described["content"]["text/html"] = {"schema": {}}
     return responses
 
 

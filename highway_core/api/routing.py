@@ -45,6 +45,8 @@ class Operation:
     """Request headers that it reads."""
     upload: str | None = None
     """The field of a multipart form that holds a file."""
+    pages: tuple[int, ...] = ()
+    """Statuses whose answer is a page for who comes with a browser."""
 
 
 @dataclass(slots=True)
