@@ -101,6 +101,8 @@ class Settings:
     """[HIGHWAY_POLL_SECONDS] how often an idle service looks although nobody called it."""
     grace_seconds: float = 30.0
     """[HIGHWAY_GRACE_SECONDS] how long what is being worked on may go on after SIGTERM."""
+    retention_days: int | None = None
+    """[HIGHWAY_RETENTION_DAYS] how long ended DURABLE runs are kept; None: for ever."""
     api_endpoint: str | None = None
     """[HIGHWAY_API_ENDPOINT] the API that the command line talks to; None: straight to the database."""
     api_key: str | None = field(default=None, repr=False)
@@ -190,6 +192,7 @@ class _Reader:
             max_lease_losses=self._number("HIGHWAY_MAX_LEASE_LOSSES", 3),
             poll_seconds=self._seconds("HIGHWAY_POLL_SECONDS", 5.0),
             grace_seconds=self._seconds("HIGHWAY_GRACE_SECONDS", 30.0),
+            retention_days=self._number("HIGHWAY_RETENTION_DAYS", 0) or None,
             api_endpoint=(self._web_address("HIGHWAY_API_ENDPOINT") or "").rstrip("/") or None,
             api_key=self._env.get("HIGHWAY_API_KEY") or None,
             api_host=self._env.get("HIGHWAY_API_HOST", "").strip() or "127.0.0.1",

@@ -10,6 +10,7 @@ down by all who waited for it.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import select
@@ -55,7 +56,7 @@ class Stop:
         poll = select.poll()
         for one in (self._reader, *descriptors):
             poll.register(one, select.POLLIN)
-        poll.poll(None if seconds is None else max(0, round(seconds * 1000)))
+        poll.poll(None if seconds is None else max(0, math.ceil(seconds * 1000)))
         return self._set
 
 

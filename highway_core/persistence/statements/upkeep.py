@@ -1,0 +1,124 @@
+"""What the Scheduler asks of the database: the next due moment, rows that got lost, and runs old enough to go.
+
+Statuses are parameters; psycopg2 writes them into the text, so that the partial indexes fit. Ages are seconds or days
+on the database's clock.
+"""
+
+from __future__ import annotations
+
+# Seconds until the first of: a timer, the end of a lease, a slot to come; and whether a slot is overdue.
+# %s: the statuses of waiting rows, the status of claimed rows
+LOOK = """
+SELECT extract(epoch FROM (SELECT min(due_at) FROM task_queue WHERE due_at IS NOT NULL AND status = ANY (%s)) - now.at),
+       extract(epoch FROM (SELECT min(lease_until) FROM task_queue WHERE status = %s) - now.at),
+       extract(epoch FROM (SELECT min(next_slot) FROM schedules WHERE NOT paused AND next_slot > now.at) - now.at),
+       EXISTS (SELECT 1 FROM schedules WHERE NOT paused AND next_slot <= now.at)
+  FROM (SELECT clock_timestamp() AS at) AS now
+"""
+
+WAKE = "SELECT highway_wake(%s)"
+RESCUE = "SELECT highway_rescue(%s)"
+
+# Channels that listeners hear; the payload is empty: "look".
+NOTIFY = "SELECT pg_notify(%s, '')"
+
+# Runs with tasks that should be worked on and that stand in no queue. A look without locks: what it finds is looked at
+# again under the lock of the run.
+# %s: the statuses of such tasks, their least age, the mode, the statuses of such runs, how many
+LOST_WORK = """
+SELECT DISTINCT t.workflow_id FROM tasks t JOIN workflows w ON w.workflow_id = t.workflow_id
+ WHERE t.status = ANY (%s) AND t.completed_at IS NULL AND t.node IS NOT NULL
+   AND t.updated_at < clock_timestamp() - %s * interval '1 second' AND w.mode = %s AND w.status = ANY (%s)
+   AND NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = t.workflow_id AND q.task_id = t.task_id)
+ LIMIT %s
+"""
+
+# Runs that nobody will ever do anything for.
+# %s: the mode, the statuses of such runs, their least age, the statuses of tasks that wait, how many
+LOST_RUNS = """
+SELECT w.workflow_id FROM workflows w
+ WHERE w.mode = %s AND w.status = ANY (%s) AND w.updated_at < clock_timestamp() - %s * interval '1 second'
+   AND NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = w.workflow_id)
+   AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.workflow_id = w.workflow_id AND t.completed_at IS NULL
+                      AND t.status = ANY (%s))
+ LIMIT %s
+"""
+
+# A run whose transition is being committed is passed over. %s: the run, the statuses it may have
+LOCK_RUN = "SELECT 1 FROM workflows WHERE workflow_id = %s AND status = ANY (%s) FOR NO KEY UPDATE SKIP LOCKED"
+
+# %s: kind, status, the run, the statuses of such tasks, their least age
+REPAIR_WORK = """
+INSERT INTO task_queue (workflow_id, task_id, kind, status, queue, priority, fence, attempt)
+SELECT t.workflow_id, t.task_id, %s, %s, w.queue, coalesce(w.priority, 0), t.fence, t.attempt
+  FROM tasks t JOIN workflows w ON w.workflow_id = t.workflow_id
+ WHERE t.workflow_id = %s AND t.status = ANY (%s) AND t.completed_at IS NULL AND t.node IS NOT NULL
+   AND t.updated_at < clock_timestamp() - %s * interval '1 second'
+   AND NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = t.workflow_id AND q.task_id = t.task_id)
+ON CONFLICT DO NOTHING
+"""
+
+# %s: kind, status, the run, its least age, the statuses of tasks that wait
+REPAIR_RUN = """
+INSERT INTO task_queue (workflow_id, task_id, kind, status, queue, priority)
+SELECT w.workflow_id, '', %s, %s, w.queue, coalesce(w.priority, 0) FROM workflows w
+ WHERE w.workflow_id = %s AND w.updated_at < clock_timestamp() - %s * interval '1 second'
+   AND NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = w.workflow_id)
+   AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.workflow_id = w.workflow_id AND t.completed_at IS NULL
+                      AND t.status = ANY (%s))
+ON CONFLICT DO NOTHING
+"""
+
+COUNT = """
+INSERT INTO counters AS old (name, value) VALUES (%s, %s)
+ON CONFLICT ON CONSTRAINT pk_counters DO UPDATE SET value = old.value + excluded.value
+"""
+
+# Names of events that have come and that somebody still waits for. %s: the status of who waits, how many
+UNDELIVERED = """
+SELECT DISTINCT q.event_name FROM task_queue q
+ WHERE q.status = %s AND EXISTS (SELECT 1 FROM events e WHERE e.name = q.event_name) LIMIT %s
+"""
+DELIVER = "SELECT highway_deliver(%s)"
+
+# Ended runs of which nobody above or below is still open. start_time stands first because it has an index.
+# %s: the mode, days, final statuses, days, open statuses, open statuses, how many
+LOCK_OLD_RUNS = """
+SELECT w.workflow_id FROM workflows w
+ WHERE w.mode = %s AND w.start_time < clock_timestamp() - %s * interval '1 day'
+   AND w.status = ANY (%s) AND w.end_time < clock_timestamp() - %s * interval '1 day'
+   AND NOT EXISTS (SELECT 1 FROM workflows p WHERE p.workflow_id = w.parent_workflow_id AND p.status = ANY (%s))
+   AND NOT EXISTS (SELECT 1 FROM workflows c WHERE c.parent_workflow_id = w.workflow_id AND c.status = ANY (%s))
+ ORDER BY w.start_time LIMIT %s FOR UPDATE OF w SKIP LOCKED
+"""
+
+# Everything of a run that has no reference to it; what has one goes with the run itself.
+DELETE_OF_RUNS = (
+    "DELETE FROM event_log WHERE workflow_id = ANY (%s)",
+    "DELETE FROM webhooks WHERE workflow_id = ANY (%s)",
+    "DELETE FROM workflows WHERE workflow_id = ANY (%s)",
+)
+
+# An event may be waited for by a run that was open when it came, however long ago that was.
+# %s: the mode, open statuses, days, how many
+DELETE_EVENTS = """
+DELETE FROM events WHERE id IN (
+    SELECT e.id FROM events e, (SELECT coalesce(min(w.start_time), 'infinity') AS at FROM workflows w
+                                 WHERE w.mode = %s AND w.status = ANY (%s)) AS oldest
+     WHERE e.created_at < least(oldest.at, clock_timestamp() - %s * interval '1 day') ORDER BY e.id LIMIT %s)
+"""
+
+# A key outlives its run, so that a late repetition of a start is recognised. %s: days, how many
+DELETE_KEYS = """
+DELETE FROM idempotency_keys WHERE key IN (
+    SELECT k.key FROM idempotency_keys k WHERE k.created_at < clock_timestamp() - %s * interval '1 day'
+       AND NOT EXISTS (SELECT 1 FROM workflows w WHERE w.workflow_id = k.workflow_id) LIMIT %s)
+"""
+
+# %s: id, service, host, pid, queues, concurrency
+SEEN = """
+INSERT INTO workers (worker_id, service, host, pid, queues, concurrency) VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT ON CONSTRAINT pk_workers DO UPDATE SET seen_at = clock_timestamp()
+"""
+GONE = "DELETE FROM workers WHERE worker_id = %s"
+FORGET_DEAD = "DELETE FROM workers WHERE seen_at < clock_timestamp() - %s * interval '1 second'"
