@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from environments import environment
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 _LONGEST_SAMPLE = 600
@@ -83,20 +85,11 @@ def contenders(venvs: Path, without: set[str]) -> list[Contender]:
         Contender("bare inline", "bare_inline.py"),
     ]
     if "luigi" not in without:
-        found.append(Contender("Luigi", "luigi_tasks.py", _environment(venvs, "luigi"), few=True))
+        found.append(Contender("Luigi", "luigi_tasks.py", environment(venvs, "luigi", PACKAGES["luigi"]), few=True))
     if "prefect" not in without:
-        found.append(Contender("Prefect", "prefect_flow.py", _environment(venvs, "prefect"), _PREFECT, few=True))
+        found.append(
+            Contender(
+                "Prefect", "prefect_flow.py", environment(venvs, "prefect", PACKAGES["prefect"]), _PREFECT, few=True
+            )
+        )
     return found
-
-
-def _environment(venvs: Path, name: str) -> str:
-    """The Python of the virtual environment of a peer."""
-    folder = venvs / name
-    python, finished = folder / "bin" / "python", folder / "finished"
-    wanted = "\n".join(PACKAGES[name])
-    if not finished.is_file() or finished.read_text() != wanted:
-        print(f"Installing {name} into {folder} …", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES[name]], check=True)
-        finished.write_text(wanted)
-    return str(python)

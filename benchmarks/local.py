@@ -24,6 +24,7 @@ from typing import Any
 
 from commands import memory, start_up
 from contenders import PACKAGES, Contender, contenders
+from environments import DEFAULT_FOLDER
 
 SHAPES = ("chain", "fan-out")
 PHASES = ("prepare", "run", "close")
@@ -101,7 +102,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--venvs",
         type=Path,
-        default=Path(tempfile.gettempdir()) / "highway-benchmark-venvs",
+        default=DEFAULT_FOLDER,
         help="where the virtual environments of the peers are kept (default: below the temporary folder)",
     )
     parser.add_argument("--json", action="store_true", help="print every sample as JSON instead of tables")
