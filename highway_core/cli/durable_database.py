@@ -7,6 +7,7 @@ from importlib import import_module
 
 from highway_core.config import Settings, normalise_database_url
 from highway_core.errors import ConfigError
+from highway_core.persistence.durable_connection import durable_location
 
 HOW_TO_GET_ONE = (
     "Set HIGHWAY_DATABASE_URL=postgresql://user:password@host:5432/name, or install the embedded PostgreSQL with"
@@ -20,8 +21,9 @@ def is_named(settings: Settings) -> bool:
 
 
 def with_database(settings: Settings) -> Settings:
-    """The settings with the URL of a PostgreSQL; ConfigError says how to get one if there is none."""
+    """The settings with the URL of a PostgreSQL; ConfigError, which says how to get one, if there is none."""
     if is_named(settings):
+        durable_location(settings.database_url)
         return settings
     url: str | None = import_module("highway_core.services.embedded_postgres").embedded_url(settings.home)
     if url is None:
