@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
+from highway_core.api.app import create_app
+from highway_core.api.wiring import context_over
 from highway_core.config import Settings
 from highway_core.errors import ConnectionLostError
 from highway_core.lifecycle import RunStatus
-from tests.api_client import DOCUMENT, Api, database, folder_with
+from highway_core.persistence.durable_connection import ConnectionPool
+from highway_core.tools.registry import ToolRegistry
+from tests.api_client import DOCUMENT, Api, FakeRuns, database, folder_with
 
 EVIL = "import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\n"
 
@@ -242,3 +246,15 @@ def test_a_run_s_status_survives_any_bytes_in_its_error(api: Api) -> None:
         (RunStatus.FAILED.value, nasty, run_id),
     )
     assert api.client.get(f"/workflow/status/{run_id}").get_json()["error"] == nasty
+
+
+def test_a_database_that_is_not_there_shows_as_503_without_the_password(caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(database_url="postgresql://user:hunter2@127.0.0.1:1/none")
+    app = create_app(context=context_over(settings, FakeRuns(ConnectionPool(settings.database_url)), ToolRegistry()))
+    client = app.test_client()
+    for path in ("/workflows", "/readyz"):
+        answer = client.get(path)
+        assert answer.status_code == 503
+        assert "hunter2" not in answer.text
+    assert client.get("/healthz").get_json() == {"status": "ok"}
+    assert "hunter2" not in caplog.text

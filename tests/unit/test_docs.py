@@ -168,7 +168,7 @@ def test_every_example_is_in_the_readme_and_no_other() -> None:
 def test_every_file_that_a_page_names_is_there(page: str) -> None:
     own = {block.file for block in blocks(page)}
     for name in re.findall(r"(?<![\w./:-])[\w./-]+\.(?:py|md|ya?ml|json|sh|toml)(?![\w.])", "\n".join(in_code(page))):
-        if name in own or Path(name).stem in IMAGINED or Path(name).parts[0] in IMAGINED or name.startswith("."):
+        if name in own or Path(name).stem in IMAGINED or Path(name).parts[0] in IMAGINED or name.startswith((".", "/")):
             continue
         assert next(ROOT.rglob(name), None) is not None, f"{page}: {name}"
 
