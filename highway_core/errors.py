@@ -101,6 +101,11 @@ class RunNotFoundError(RunError):
 class RunConflictError(RunError):
     """The run id is taken: by another document, or by a process that is running it now."""
 
+    def __init__(self, message: str, run_id: str | None = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        """The run that is there."""
+
 
 class RunInterruptedError(RunError):
     """The run was stopped by a signal; what was completed is saved and the same run id resumes it."""

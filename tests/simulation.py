@@ -109,11 +109,11 @@ class Simulation:
     def carry_out(self, steps: Steps, instance: Instance, ask: Ask) -> None:
         self._working.append((steps, instance, ask))
 
-    def give_up(self, instance: Instance, reason: str, *, kill: bool) -> None:
+    def give_up(self, run: Run, instance: Instance, reason: str, *, kill: bool) -> None:
         self._working = [one for one in self._working if one[1] is not instance]
 
-    def stop(self, instance: Instance, reason: str) -> None:
-        self.give_up(instance, reason, kill=True)
+    def stop(self, run: Run, instance: Instance, reason: str) -> None:
+        self.give_up(run, instance, reason, kill=True)
 
     def timer(self, steps: Steps, instance: Instance, kind: QueueKind, moment: datetime) -> None:
         self.after((moment - self.now()).total_seconds(), partial(steps.due, instance, kind, instance.epoch))

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from highway_core.config import Settings
 from highway_core.engine.data import DataView
+from highway_core.engine.graph import Node
 from highway_core.engine.run import Run
 from highway_core.engine.run_state import Instance
 from highway_core.engine.task_runner import Ask, TaskRunner
@@ -35,9 +36,13 @@ class Asks:
 
     def __init__(self, run: Run, services: StepServices) -> None:
         self._run = run
-        self._runner = services.runner
+        self.runner = services.runner
         self._settings = services.settings
         self._sandbox = services.sandbox
+
+    def works(self, node: Node) -> bool:
+        """True if the task calls tools on a thread of its own: not a memory tool, whose place is in the transaction."""
+        return self.runner.works(node) and not self.runner.is_transactional(node)
 
     def ask(self, instance: Instance, now: datetime) -> Ask:
         """The question to ``instance``, as things stand."""
@@ -69,7 +74,7 @@ class Asks:
             aliases = instance.node.aliases.items()
             extras = {**extras, **{name: scope.outputs.get(one) for name, one in aliases if name not in loops}}
         # What calls tools has no such field; asking its model all the same would cost 2 µs.
-        source = None if self._runner.works(instance.node) else getattr(instance.node.task, "output_of", None)
+        source = None if self.runner.works(instance.node) else getattr(instance.node.task, "output_of", None)
         if source is not None:
             extras = {**extras, "output": scope.outputs.get(source)}
         return DataView(

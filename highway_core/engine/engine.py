@@ -71,7 +71,7 @@ class LocalEngine:
             self.runner,
             self.settings,
             Definitions(self._folders(workflow), self.registry, [workflow]),
-            self._sandbox,
+            self.sandbox,
         )
         return Orchestrator(run_id or str(uuid.uuid4()), workflow, services, inputs, listener)
 
@@ -95,7 +95,7 @@ class LocalEngine:
             return DockerExecutor(self.settings)
         raise TaskError(f"There is no runtime '{runtime}'; there are python and docker.")
 
-    def _sandbox(self, request: SandboxRequest, context: ToolContext) -> SandboxResult:
+    def sandbox(self, request: SandboxRequest, context: ToolContext) -> SandboxResult:
         from highway_core.engine.executors.sandbox import SandboxExecutor  # noqa: PLC0415 - few runs need it
 
         return SandboxExecutor()(request, context)

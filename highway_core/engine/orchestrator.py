@@ -307,7 +307,7 @@ class Orchestrator:
         """Nobody waits any more for what is still being done."""
         for driven in self._runs.values():
             for instance in driven.run.root.all_open():
-                self.stop(instance, "the run has ended")
+                self.stop(driven.run, instance, "the run has ended")
 
     def _past_deadline(self, run: Run, seconds: float) -> None:
         status = RunStatus.FAILED if run.compiled.model.deadline_action == "fail" else RunStatus.CANCELLED
@@ -343,13 +343,13 @@ class Orchestrator:
         self._launches.append((steps, instance, ask))
         self._listener.task_changed(steps.run, instance)
 
-    def give_up(self, instance: Instance, reason: str, *, kill: bool) -> None:
+    def give_up(self, run: Run, instance: Instance, reason: str, *, kill: bool) -> None:
         self._given_up.add((instance, instance.epoch))
         self._threads.abandon()
         if kill:
-            self.stop(instance, reason)
+            self.stop(run, instance, reason)
 
-    def stop(self, instance: Instance, reason: str) -> None:
+    def stop(self, run: Run, instance: Instance, reason: str) -> None:  # noqa: ARG002
         scope, instance.stop = instance.stop, None
         if scope is not None:
             # Killing may take its time (a grace period, a daemon); decisions do not wait for it.

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from highway_core.engine.decisions import Branch, ChildRun, Terminate
 from highway_core.engine.graph import CompiledWorkflow, Edge
 from highway_core.engine.readiness import Answer, Verdict, Via, decide_ready
-from highway_core.engine.run_outcome import branch_outcome, culprit, members_of, result_of, standing_failures
+from highway_core.engine.run_outcome import branch_outcomes, culprit, members_of, result_of, standing_failures
 from highway_core.engine.run_state import Instance, Scope, ScopeValues, TrackedMemory
 from highway_core.engine.sub_workflow_runner import SubWorkflowRunner
 from highway_core.lifecycle import (
@@ -53,7 +53,7 @@ class Host(Protocol):
         """Start a run of another workflow; it answers through :meth:`Run.child_over`."""
         ...
 
-    def stop(self, instance: Instance, reason: str) -> None:
+    def stop(self, run: Run, instance: Instance, reason: str) -> None:
         """Stop the work of an instance that is running."""
         ...
 
@@ -76,6 +76,8 @@ class Run:
     """One run. ``status``, ``error`` and ``result`` are final once the run is over."""
 
     mode = RunMode.LOCAL
+    first_epoch = 0
+    """Where the epochs of the tasks of a new iteration begin."""
 
     def __init__(
         self, compiled: CompiledWorkflow, run_id: str, inputs: Mapping[str, Any], host: Host, started_at: datetime
@@ -207,7 +209,15 @@ class Run:
                 count_arrival(source, edge, target)
                 self._decide(target, source, edge, ended)
 
-    def _decide(self, target: Instance, source: Instance, edge: Edge, ended: deque[Instance]) -> None:
+    def reconsider(self, waiting: Iterable[Instance]) -> None:
+        """Decide about tasks all of whose answers are in already: they were put back to where they had not begun."""
+        ended: deque[Instance] = deque()
+        for one in waiting:
+            if one.status is TaskStatus.PENDING:
+                self._decide(one, None, None, ended)
+        self._tell(ended)
+
+    def _decide(self, target: Instance, source: Instance | None, edge: Edge | None, ended: deque[Instance]) -> None:
         match decide_ready(target.node.rule, target.arrivals):
             case Verdict.WAIT:
                 return
@@ -216,7 +226,9 @@ class Run:
                 self.queue(target)
             case Verdict.SKIP:
                 target.led_by = source
-                target.error = _why_skipped(source, edge)
+                target.error = "its predecessors were skipped"
+                if source is not None and edge is not None:
+                    target.error = _why_skipped(source, edge)
                 if target.scope.forget(target.node):
                     target.result_text = "null"
                 self._settle(target, TaskStatus.SKIPPED)
@@ -224,7 +236,9 @@ class Run:
             case Verdict.FAIL_UPSTREAM:
                 blamed = target.blame or source
                 target.led_by = source
-                target.error = f"Not started: '{blamed.path}' {_ended(blamed)}"
+                target.error = "Not started: a predecessor failed"
+                if blamed is not None:
+                    target.error = f"Not started: '{blamed.path}' {_ended(blamed)}"
                 self._settle(target, TaskStatus.UPSTREAM_FAILED)
                 ended.append(target)
 
@@ -245,9 +259,7 @@ class Run:
     def _member_over(self, container: Instance) -> None:
         container.children_left -= 1
         if not container.children_left and container.status is TaskStatus.WAITING_FOR_CHILDREN:
-            container.outcomes = [
-                branch_outcome(container, label, span) for label, span in container.node.branches.items()
-            ]
+            container.outcomes = branch_outcomes(container)
             self._host.make_ready(self, container)
 
     def release_children(self, instance: Instance) -> None:
@@ -269,7 +281,7 @@ class Run:
     def _cancel(self, instance: Instance) -> None:
         instance.epoch += 1
         if instance.stop is not None:
-            self._host.stop(instance, "the task was cancelled")
+            self._host.stop(self, instance, "the task was cancelled")
         self._settle(instance, TaskStatus.CANCELLED)
         self._host.cancel_children(self, instance)
 

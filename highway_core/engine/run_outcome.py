@@ -13,7 +13,12 @@ _TOOK_IT_OVER = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.U
 """How a successor ends that a failure before it is no concern of the run any more: it went on, or failed itself."""
 
 
-def branch_outcome(container: Instance, label: str, span: BranchSpan) -> ChildOutcome:
+def branch_outcomes(container: Instance) -> list[ChildOutcome]:
+    """How the branches of a gathering operator ended, whose members are all final."""
+    return [_branch_outcome(container, label, span) for label, span in container.node.branches.items()]
+
+
+def _branch_outcome(container: Instance, label: str, span: BranchSpan) -> ChildOutcome:
     scope = container.scope
     if container.taken is not None and label not in container.taken:
         return ChildOutcome(label, TaskStatus.SKIPPED, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -98,18 +99,19 @@ class RunRecorder:
             instance.error,
             instance.result_text,
             instance.wake_at,
-            _progress(instance),
+            progress_of(instance, {}),
         )
 
     def _columns_of(self, node: Node) -> TaskColumns:
         key = id(node)
         columns = self._columns.get(key)
         if columns is None:
-            columns = self._columns[key] = _columns(node)
+            columns = self._columns[key] = task_columns(node)
         return columns
 
 
-def _columns(node: Node) -> TaskColumns:
+def task_columns(node: Node) -> TaskColumns:
+    """The part of a task's row that the document fixes."""
     task = node.task
     dependencies = dumps(task.dependencies) if task.dependencies else "[]"
     if not isinstance(task, CallOperatorModel):
@@ -127,9 +129,9 @@ def _columns(node: Node) -> TaskColumns:
     )
 
 
-def _progress(instance: Instance) -> str | None:
-    """What a resumed run needs to know of this task: the arms it took, how far its loop was."""
-    left: dict[str, Any] = {}
+def progress_of(instance: Instance, more: Mapping[str, Any]) -> str | None:
+    """What a resumed run needs to know of this task: the arms it took, how far its loop was, and ``more``."""
+    left: dict[str, Any] = dict(more)
     if instance.taken is not None:
         left["taken"] = sorted(instance.taken)
     progress = instance.progress

@@ -251,4 +251,4 @@ class Scope:
 def _child_map(outer: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A mapping that reads through to ``outer`` and writes to itself."""
     maps = outer.maps if isinstance(outer, ChainMap) else [outer]
-    return ChainMap({}, *maps)
+    return ChainMap(type(maps[0])(), *maps)

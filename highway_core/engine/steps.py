@@ -38,7 +38,7 @@ class Loop(Protocol):
         """Have the ask answered by a thread; the answer comes to :meth:`Steps.answered`."""
         ...
 
-    def give_up(self, instance: Instance, reason: str, *, kill: bool) -> None:
+    def give_up(self, run: Run, instance: Instance, reason: str, *, kill: bool) -> None:
         """A running attempt is no longer waited for; ``kill`` stops what it does."""
         ...
 
@@ -302,7 +302,7 @@ class Steps:
             limit = "timeout_policy" if policy is None else f"timeout_policy: {policy.timeout.total_seconds():g} s"
         message = f"timed out ({limit})"
         if instance.stop is not None:
-            self._loop.give_up(instance, message, kill=policy is None or policy.kill_on_timeout)
+            self._loop.give_up(self.run, instance, message, kill=policy is None or policy.kill_on_timeout)
         self.failed(instance, Failure(f"Task '{instance.path}' {message}"))
 
     def sleep(self, instance: Instance, moment: datetime) -> None:

@@ -16,6 +16,9 @@ from highway_core.lifecycle import TaskStatus
 class _Run(Protocol):
     """The run whose scopes these are."""
 
+    @property
+    def first_epoch(self) -> int: ...
+
     def open(self, scope: Scope) -> None: ...
 
     def wait_for_children(self, instance: Instance) -> None: ...
@@ -32,6 +35,8 @@ class SubWorkflowRunner:
 
     def __init__(self, run: _Run) -> None:
         self._run = run
+        self.index: dict[str, Scope | None] | None = None
+        """If it is a dict: every iteration by its path prefix, None for those that are over."""
 
     def spawn(self, instance: Instance, decision: Spawn) -> None:
         """Take up a decision. ``while`` decides anew after each iteration and gets to see the last one only."""
@@ -56,26 +61,38 @@ class SubWorkflowRunner:
             if isinstance(child, ChildRun):
                 self._run.start_child(instance, child)
                 continue
-            frame = LoopFrame(instance.node.written, child.item, child.index)
-            if child.shared:
-                frame = LoopFrame(instance.node.written, index=child.index)
-            scope = Scope.iteration(instance, frame, child.shared, self._run.now())
-            instance.scope.inner.add(scope)
-            self._run.open(scope)
+            self._run.open(self.iteration(instance, child))
+
+    def iteration(self, instance: Instance, child: Iteration) -> Scope:
+        """A new scope below ``instance``, not yet opened."""
+        frame = LoopFrame(instance.node.written, child.item, child.index)
+        if child.shared:
+            frame = LoopFrame(instance.node.written, index=child.index)
+        scope = Scope.iteration(instance, frame, child.shared, self._run.now())
+        instance.scope.inner.add(scope)
+        if self.index is not None:
+            self.index[scope.prefix] = scope
+            for one in scope.instances:
+                one.epoch = self._run.first_epoch
+        return scope
 
     def scope_over(self, scope: Scope) -> None:
         """Every task of an iteration has ended."""
         owner = scope.owner
         assert owner is not None  # noqa: S101 - the root scope ends the run
+        self.child_over(owner, self.close(owner, scope))
+
+    def close(self, owner: Instance, scope: Scope) -> ChildOutcome:
+        """How an iteration ended, every task of which has."""
         scope.dead = True
         owner.scope.inner.discard(scope)
+        if self.index is not None:
+            self.index[scope.prefix] = None
         failed = standing_failures(scope)
         if not failed:
-            outcome = ChildOutcome(scope.key, TaskStatus.COMPLETED, scope.keyed_results())
-        else:
-            owner.blame = owner.blame or culprit(failed[0])
-            outcome = ChildOutcome(scope.key, TaskStatus.FAILED, scope.keyed_results(), blamed(failed[0]))
-        self.child_over(owner, outcome)
+            return ChildOutcome(scope.key, TaskStatus.COMPLETED, scope.keyed_results())
+        owner.blame = owner.blame or culprit(failed[0])
+        return ChildOutcome(scope.key, TaskStatus.FAILED, scope.keyed_results(), blamed(failed[0]))
 
     def child_over(self, instance: Instance, outcome: ChildOutcome) -> None:
         """A scope or a child run of ``instance`` is over."""

@@ -22,8 +22,15 @@ _WORDS = (
     | {f"APPROVAL_{status.name}": status.value for status in ApprovalStatus}
     | {f"KIND_{kind.name}": kind.value for kind in QueueKind}
 )
+
+
+def with_statuses(text: str) -> str:
+    """SQL in which every ``@NAME@`` stands as the string that it means."""
+    return re.sub(r"@(\w+)@", lambda found: f"'{_WORDS[found[1]]}'", text)
+
+
 _SOURCE = (Path(__file__).parent / "durable_functions.sql").read_text(encoding="utf-8")
-_FILLED = re.sub(r"@(\w+)@", lambda found: f"'{_WORDS[found[1]]}'", re.sub(r"(?m)^--.*\n", "", _SOURCE))
+_FILLED = with_statuses(re.sub(r"(?m)^--.*\n", "", _SOURCE))
 
 FUNCTIONS_VERSION = hashlib.sha256(_FILLED.encode()).hexdigest()[:16]
 """Which text of the functions a database has; ``highway_functions_version()`` answers it."""

@@ -23,19 +23,15 @@ DECLARE
     ended text[];
 BEGIN
     SELECT array_agg(locked.workflow_id) INTO fresh
-      FROM (SELECT w.workflow_id, w.version FROM workflows w
-             WHERE w.workflow_id IN (SELECT x.r FROM json_to_recordset(p_runs) AS x(r text))
-             ORDER BY w.workflow_id FOR NO KEY UPDATE) AS locked
-      JOIN json_to_recordset(p_runs) AS x(r text, v bigint) ON x.r = locked.workflow_id AND x.v = locked.version;
+      FROM (SELECT w.workflow_id, w.version, x.v
+              FROM json_to_recordset(p_runs) AS x(r text, v bigint) JOIN workflows w ON w.workflow_id = x.r
+             ORDER BY w.workflow_id FOR NO KEY UPDATE OF w) AS locked
+     WHERE locked.version = locked.v;
     IF p_consume IS NOT NULL THEN
-        WITH held AS (
-            SELECT q.workflow_id, q.task_id, q.kind
-              FROM json_to_recordset(p_consume) AS x(r text, t text, k text, f bigint)
-              JOIN task_queue q ON q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k
-             WHERE q.fence = x.f AND q.status = @RUNNING@ FOR UPDATE OF q)
         SELECT array_agg(DISTINCT x.r) INTO stale
-          FROM json_to_recordset(p_consume) AS x(r text, t text, k text)
-         WHERE NOT EXISTS (SELECT 1 FROM held WHERE workflow_id = x.r AND task_id = x.t AND kind = x.k);
+          FROM json_to_recordset(p_consume) AS x(r text, t text, k text, f bigint)
+         WHERE NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k
+                              AND q.fence = x.f AND q.status = @RUNNING@ FOR UPDATE);
         IF stale IS NOT NULL THEN
             SELECT array_agg(one) INTO fresh FROM unnest(fresh) AS one WHERE NOT one = ANY (stale);
         END IF;
@@ -44,9 +40,6 @@ BEGIN
         RETURN ARRAY(SELECT x.r FROM json_to_recordset(p_runs) AS x(r text));
     END IF;
 
-    IF p_rare IS NOT NULL THEN
-        PERFORM highway_commit_before(fresh, p_rare);
-    END IF;
     IF p_consume IS NOT NULL THEN
         DELETE FROM task_queue q USING json_to_recordset(p_consume) AS x(r text, t text, k text)
          WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND x.r = ANY (fresh);
@@ -60,14 +53,14 @@ BEGIN
                 command_json, args_json, kwargs_json, result_key, dependencies_json, ordinal, created_at, updated_at,
                 status, attempt, fence, started_at, completed_at, ended_seq, error_message, result_value_json,
                 wake_up_at, event_token, progress_json, worker_id)
-        SELECT x.r, x.t, x.sc, x.nd, y.v + 1, x.op, x.rt, x.fn, x.im, x.cm, x.ar, x.kw, x.rk, x.de, x.od,
+        SELECT x.r, x.t, x.sc, x.nd, w.version + 1, x.op, x.rt, x.fn, x.im, x.cm, x.ar, x.kw, x.rk, x.de, x.od,
                to_timestamp(x.cr), clock_timestamp(), x.st, x.a, x.f, to_timestamp(x.sa), to_timestamp(x.ca), x.es,
                x.er, x.rs, to_timestamp(x.wk), x.tk, x.pg, p_worker
           FROM json_to_recordset(p_new) AS x(r text, t text, sc text, nd integer, op text, rt text, fn text, im text,
                 cm text, ar text, kw text, rk text, de text, od bigint, cr double precision, st text, a integer,
                 f bigint, sa double precision, ca double precision, es bigint, er text, rs text,
                 wk double precision, tk text, pg text)
-          JOIN json_to_recordset(p_runs) AS y(r text, v bigint) ON y.r = x.r
+          JOIN workflows w ON w.workflow_id = x.r
          WHERE x.r = ANY (fresh)
         ON CONFLICT ON CONSTRAINT uix_task_workflow_pair DO UPDATE
            SET scope = excluded.scope, node = excluded.node, version = excluded.version,
@@ -80,13 +73,13 @@ BEGIN
     END IF;
     IF p_tasks IS NOT NULL THEN
         UPDATE tasks t
-           SET version = y.v + 1, updated_at = clock_timestamp(), status = x.st, attempt = x.a, fence = x.f,
+           SET version = w.version + 1, updated_at = clock_timestamp(), status = x.st, attempt = x.a, fence = x.f,
                started_at = to_timestamp(x.sa), completed_at = to_timestamp(x.ca), ended_seq = x.es,
                error_message = x.er, result_value_json = x.rs, wake_up_at = to_timestamp(x.wk), event_token = x.tk,
                progress_json = x.pg, worker_id = p_worker
           FROM json_to_recordset(p_tasks) AS x(r text, t text, st text, a integer, f bigint, sa double precision,
                 ca double precision, es bigint, er text, rs text, wk double precision, tk text, pg text)
-          JOIN json_to_recordset(p_runs) AS y(r text, v bigint) ON y.r = x.r
+          JOIN workflows w ON w.workflow_id = x.r
          WHERE t.workflow_id = x.r AND t.task_id = x.t AND x.r = ANY (fresh);
     END IF;
     IF p_queue IS NOT NULL THEN
@@ -128,23 +121,18 @@ BEGIN
     RETURN ARRAY(SELECT x.r FROM json_to_recordset(p_runs) AS x(r text) WHERE NOT x.r = ANY (fresh));
 END $$;
 
--- What a commit holds only now and then, and that comes before its rows: former activations of a loop's iterations,
--- which are no part of the run's state any more.
-CREATE OR REPLACE FUNCTION highway_commit_before(fresh text[], p json) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    -- The queue before the tasks, as a claim takes them.
-    DELETE FROM task_queue q USING json_to_recordset(p -> 'detach') AS x(r text, prefix text)
-     WHERE q.workflow_id = x.r AND starts_with(q.task_id, x.prefix) AND x.r = ANY (fresh);
-    UPDATE tasks t SET node = NULL, version = t.version + 1
-      FROM json_to_recordset(p -> 'detach') AS x(r text, prefix text)
-     WHERE t.workflow_id = x.r AND starts_with(t.scope, x.prefix) AND x.r = ANY (fresh);
-END $$;
-
--- The rest of it: memory, variables, events, approvals, child runs and messages to other runs.
+-- What a commit holds only now and then: former activations of loops, memory, variables, events, approvals, child runs and messages to other runs.
 CREATE OR REPLACE FUNCTION highway_commit_after(fresh text[], p json) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     one text;
 BEGIN
+    -- Iterations of an attempt that is over are no part of the run's state any more. The queue before the tasks, as a
+    -- claim takes them.
+    DELETE FROM task_queue q USING json_to_recordset(p -> 'detach') AS x(r text, prefix text)
+     WHERE q.workflow_id = x.r AND starts_with(q.task_id, x.prefix) AND x.r = ANY (fresh);
+    UPDATE tasks t SET node = NULL, version = w.version
+      FROM json_to_recordset(p -> 'detach') AS x(r text, prefix text) JOIN workflows w ON w.workflow_id = x.r
+     WHERE t.workflow_id = x.r AND starts_with(t.scope, x.prefix) AND x.r = ANY (fresh);
     INSERT INTO workflow_memory AS old (id, workflow_id, memory_key, memory_value_json, created_at, updated_at, version)
     SELECT 0, x.r, x.k, x.v, clock_timestamp(), clock_timestamp(), x.n
       FROM json_to_recordset(p -> 'memory') AS x(r text, k text, v text, n bigint) WHERE x.r = ANY (fresh)
@@ -154,9 +142,12 @@ BEGIN
     UPDATE workflows w SET variables_json = x.v, variables_version = w.version
       FROM json_to_recordset(p -> 'variables') AS x(r text, v text)
      WHERE w.workflow_id = x.r AND x.r = ANY (fresh);
+    DELETE FROM idempotent_results i USING json_to_recordset(p -> 'left') AS x(r text, k text, v text)
+     WHERE i.idempotency_key = x.k AND x.v IS NULL AND i.workflow_id = x.r AND x.r = ANY (fresh);
     INSERT INTO idempotent_results AS old (idempotency_key, result_json, workflow_id, task_id, created_at)
     SELECT x.k, x.v, x.r, x.t, clock_timestamp()
-      FROM json_to_recordset(p -> 'left') AS x(r text, t text, k text, v text) WHERE x.r = ANY (fresh)
+      FROM json_to_recordset(p -> 'left') AS x(r text, t text, k text, v text)
+     WHERE x.v IS NOT NULL AND x.r = ANY (fresh)
     ON CONFLICT ON CONSTRAINT pk_idempotent_results DO UPDATE
        SET result_json = excluded.result_json, workflow_id = excluded.workflow_id, task_id = excluded.task_id;
     INSERT INTO approvals (approval_id, workflow_id, task_id, fence, status, prompt, assignee, choices_json,
@@ -179,6 +170,11 @@ BEGIN
       JOIN workflows w ON w.workflow_id = x.r AND w.end_time IS NULL
      WHERE x.by = ANY (fresh)
     ON CONFLICT ON CONSTRAINT pk_task_queue DO NOTHING;
+    -- A paused run keeps its place in the queue and is not claimed.
+    UPDATE task_queue q SET status = CASE WHEN x."on" THEN @RUN_PAUSED@ ELSE @QUEUED@ END
+      FROM json_to_recordset(p -> 'hold') AS x(r text, "on" boolean)
+     WHERE q.workflow_id = x.r AND q.kind IN (@KIND_WORK@, @KIND_START@) AND x.r = ANY (fresh)
+       AND q.status = CASE WHEN x."on" THEN @QUEUED@ ELSE @RUN_PAUSED@ END;
     -- Who waits for an event and who emits it must not miss each other: both hold the lock of its name.
     FOR one IN SELECT DISTINCT x.name FROM json_to_recordset(p -> 'names') AS x(name text) ORDER BY 1 LOOP
         PERFORM pg_advisory_xact_lock(hashtextextended(one, 7));
@@ -336,7 +332,7 @@ BEGIN
             shown AS (
                 UPDATE tasks t SET status = @RUNNING@, attempt = taken.a, fence = taken.f, worker_id = p_worker,
                        started_at = coalesce(t.started_at, clock_timestamp()), updated_at = clock_timestamp()
-                  FROM taken WHERE t.workflow_id = taken.r AND t.task_id = taken.t AND t.status = @QUEUED@)
+                  FROM taken WHERE t.workflow_id = taken.r AND t.task_id = taken.t AND t.status IN (@QUEUED@, @RUNNING@))
             SELECT json_agg(row_to_json(answer)), count(*) INTO part, amount
               FROM (SELECT taken.*, w.version AS v FROM taken JOIN workflows w ON w.workflow_id = taken.r) AS answer;
             IF part IS NOT NULL THEN
@@ -454,4 +450,47 @@ BEGIN
       FROM due WHERE q.workflow_id = due.workflow_id AND q.task_id = due.task_id AND q.kind = due.kind;
     GET DIAGNOSTICS amount = ROW_COUNT;
     RETURN amount;
+END $$;
+
+-- Make a failed or cancelled run go on from the tasks that were not completed: they are as if they had not begun, but for
+-- their fences and attempts, which only grow. The status that the run had; NULL if there is no such run.
+CREATE OR REPLACE FUNCTION highway_reopen(p_run text, p_by text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    w workflows;
+BEGIN
+    SELECT * INTO w FROM workflows WHERE workflow_id = p_run FOR NO KEY UPDATE;
+    IF NOT FOUND OR w.status NOT IN (@RUN_FAILED@, @RUN_CANCELLED@) THEN
+        RETURN w.status;
+    END IF;
+    UPDATE tasks SET node = NULL, version = w.version + 1
+     WHERE workflow_id = p_run AND EXISTS (SELECT 1 FROM tasks loop
+            WHERE loop.workflow_id = p_run AND loop.node IS NOT NULL AND loop.status <> @COMPLETED@
+              AND starts_with(tasks.scope, loop.task_id || '['));
+    UPDATE tasks SET status = @PENDING@, version = w.version + 1, fence = fence + 1, completed_at = NULL,
+           started_at = NULL, ended_seq = NULL, error_message = NULL, result_value_json = NULL, wake_up_at = NULL,
+           progress_json = NULL
+     WHERE workflow_id = p_run AND node IS NOT NULL AND status <> @COMPLETED@;
+    UPDATE workflows SET status = @RUN_RUNNING@, end_time = NULL, error_message = NULL, result_json = NULL,
+           version = w.version + 1, log_seq = w.log_seq + 1, updated_at = clock_timestamp()
+     WHERE workflow_id = p_run;
+    INSERT INTO event_log (workflow_id, seq, at, kind, detail)
+    VALUES (p_run, w.log_seq + 1, clock_timestamp(), 'operator.retry', p_by);
+    RETURN w.status;
+END $$;
+
+-- Every statement here finds its rows by an index, few at a time, and its plan is kept for the life of a connection. The
+-- planner, left to itself, reads whole tables where it believes them small (it plans in the first second of a database
+-- and its plans stay), or because it expects a hundred rows of every parameter.
+DO $$
+DECLARE
+    one text;
+BEGIN
+    FOREACH one IN ARRAY ARRAY['highway_commit', 'highway_emit', 'highway_deliver', 'highway_start', 'highway_submit',
+                               'highway_claim', 'highway_load', 'highway_rescue', 'highway_wake'] LOOP
+        EXECUTE format('ALTER FUNCTION %I SET enable_seqscan = off', one);
+        EXECUTE format('ALTER FUNCTION %I SET enable_hashjoin = off', one);
+        EXECUTE format('ALTER FUNCTION %I SET enable_mergejoin = off', one);
+        EXECUTE format('ALTER FUNCTION %I SET plan_cache_mode = force_generic_plan', one);
+        EXECUTE format('ALTER FUNCTION %I SET jit = off', one);
+    END LOOP;
 END $$;

@@ -1,0 +1,231 @@
+"""Where inputs become commits: images fetched, inputs applied, rows written, for many runs at once.
+
+The fast way takes the images as they are, works everything out and writes it in one call; runs that another process
+has moved on are left alone by it. Those go the sure way: under their locks they are brought up to date, worked out and
+written. What still cannot be written is tried input by input, so that one bad row, or one late answer, hurts only
+itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+from highway_core.engine.durable.driver import Driver
+from highway_core.engine.durable.image import Image
+from highway_core.engine.durable.inputs import LATE_ANSWERS, Input, Work
+from highway_core.engine.durable.replay import NeedsReloadError
+from highway_core.engine.durable.services import StopScopes
+from highway_core.errors import ConnectionLostError, DocumentError, RunNotFoundError, StorageError
+from highway_core.persistence.transition_store import Loaded, Written
+
+logger = logging.getLogger("HighwayWorker")
+
+_MOST_IMAGES = 2_000
+_MOST_ROWS = 200_000
+"""Images that are kept, and the task rows behind them: about 100 MB."""
+_CONTENDED_FOR = 20
+"""How many commits of a run go the sure way after another process was seen to work on it."""
+
+Inputs = Mapping[str, Sequence[Input]]
+
+
+class Desk:
+    """The images of a process and their commits. One thread calls it."""
+
+    def __init__(self, driver: Driver, scopes: StopScopes) -> None:
+        self._driver = driver
+        self._store = driver.store
+        self._scopes = scopes
+        self._sizes: OrderedDict[str, int] = OrderedDict()
+
+    def process(self, inputs: Inputs, versions: Mapping[str, int]) -> None:
+        """Apply and commit everything. ``versions``: what the claims say of the versions of their runs.
+
+        ConnectionLostError if it is not known whether it was committed: the same inputs may be given again.
+        StorageError if the database refuses even single inputs.
+        """
+        self._driver.begin_turn(sum(isinstance(one, Work) for given in inputs.values() for one in given))
+        try:
+            left = self._fast(inputs, versions)
+            for run_id in left:
+                self._sure(run_id, inputs[run_id])
+        except StorageError:
+            self.forget(inputs)
+            raise
+        finally:
+            self._report()
+            self._shrink()
+
+    def operate(self, run_id: str, deed: Input) -> None:
+        """Carry out one deed under the run's lock; what the deed raises comes through, and nothing is changed."""
+        try:
+            self._locked({run_id: [deed]})
+        except BaseException:
+            self.forget([run_id])
+            raise
+        finally:
+            self._shrink()
+
+    def forget(self, run_ids: Mapping[str, object] | Sequence[str]) -> None:
+        """Throw images away: it is not known any more whether they are true."""
+        for run_id in run_ids:
+            self._driver.images.pop(run_id, None)
+            self._sizes.pop(run_id, None)
+
+    def _fast(self, inputs: Inputs, versions: Mapping[str, int]) -> list[str]:
+        """The runs that are still to be done."""
+        left: list[str] = []
+        direct: list[str] = []
+        outdated: dict[str, int] = {}
+        for run_id, given in inputs.items():
+            image = self._driver.images.get(run_id)
+            if (image is not None and image.contended) or any(one.needs_lock for one in given):
+                left.append(run_id)
+                continue
+            direct.append(run_id)
+            known = -1 if image is None else image.version
+            if image is None or versions.get(run_id, -1) > known:
+                outdated[run_id] = known
+        if outdated:
+            self._refresh(outdated, lock=False)
+        direct = [run_id for run_id in direct if run_id in self._driver.images]
+        try:
+            refused = self._write({run_id: inputs[run_id] for run_id in direct})
+        except ConnectionLostError:
+            raise
+        except StorageError as error:
+            logger.info("a commit of %d runs was refused and is made run by run: %s", len(direct), error)
+            refused = set(direct)
+        for run_id in refused:
+            self.forget([run_id])
+        self._driver.contended.update(dict.fromkeys(refused, _CONTENDED_FOR))
+        return [*left, *refused]
+
+    def _sure(self, run_id: str, inputs: Sequence[Input]) -> None:
+        try:
+            if not self._locked({run_id: inputs}):
+                return
+        except ConnectionLostError:
+            raise
+        except StorageError as error:
+            logger.info("a commit of run '%s' was refused and is made input by input: %s", run_id, error)
+        for one in inputs:
+            self._alone(run_id, one)
+
+    def _alone(self, run_id: str, one: Input) -> None:
+        self.forget([run_id])
+        try:
+            if self._locked({run_id: [one]}):
+                self._driver.late_answers += 1
+        except ConnectionLostError:
+            raise
+        except StorageError as error:
+            instead = one.spoiled(str(error))
+            if instead is None:
+                raise
+            self.forget([run_id])
+            self._locked({run_id: [instead]})
+
+    def _locked(self, inputs: Inputs) -> set[str]:
+        """Under the locks of the runs; the ids of those that were refused all the same: a claim was lost."""
+        with self._store.transaction():
+            images = self._driver.images
+            self._refresh({run_id: images[run_id].version if run_id in images else -1 for run_id in inputs}, lock=True)
+            gone = [run_id for run_id in inputs if run_id not in images]
+            if gone and any(one.needs_lock for one in inputs[gone[0]]):
+                raise RunNotFoundError(f"There is no run '{gone[0]}'.")
+            refused = self._write({run_id: inputs[run_id] for run_id in inputs if run_id in images}, launch=False)
+        self._launch([run_id for run_id in inputs if run_id not in refused])
+        self.forget(list(refused))
+        return refused
+
+    def _refresh(self, known: Mapping[str, int], *, lock: bool) -> None:
+        """Bring images up to date, or make them; a run that is not there gets none."""
+        loaded = self._store.load(known, lock=lock)
+        again: dict[str, int] = {}
+        for run_id in known:
+            if run_id not in loaded.runs:
+                self.forget([run_id])
+                continue
+            try:
+                self._take(run_id, loaded)
+            except NeedsReloadError:
+                self.forget([run_id])
+                again[run_id] = -1
+            except DocumentError as error:
+                logger.error("run '%s' cannot be carried out here, its claims lapse: %s", run_id, error)
+                self.forget([run_id])
+        if again:
+            whole = self._store.load(again, lock=lock)
+            for run_id in again:
+                self._take(run_id, whole)
+
+    def _take(self, run_id: str, loaded: Loaded) -> None:
+        row = loaded.runs[run_id]
+        image = self._driver.images.get(run_id)
+        if image is None:
+            compiled = self._driver.durable.definitions.by_hash(row["hash"], self._store)
+            image = Image(row, compiled, self._driver, self._store.result)
+            self._driver.images[run_id] = image
+            self._driver.make_keys(image)
+            image.contended = self._driver.contended.pop(run_id, 0)
+        tasks = loaded.tasks.get(run_id, [])
+        image.take(row, tasks, loaded.memory.get(run_id, []), loaded.children.get(run_id, []))
+        for path, scope in self._scopes(run_id):
+            instance = image.instance(path)
+            if instance is not None:
+                instance.stop = scope
+        self._sizes[run_id] = self._sizes.get(run_id, 0) + len(tasks) + 1
+
+    def _write(self, inputs: Inputs, *, launch: bool = True) -> set[str]:
+        """Apply, settle and commit; the ids of the runs that were refused."""
+        written: list[Written] = []
+        for run_id, given in inputs.items():
+            image = self._driver.images[run_id]
+            for one in given:
+                one.apply(self._driver, image)
+            self._driver.settle(image)
+            if not image.changes.empty:
+                own, sections = image.changes.rows(image.version)
+                written.append(Written(own, sections, image.changes.rare))
+        refused = self._store.commit(written) if written else set()
+        for row in written:
+            run_id = row.own["r"]
+            if run_id not in refused:
+                image = self._driver.images[run_id]
+                image.version += 1
+                image.contended = max(0, image.contended - 1)
+                image.changes.committed()
+                self._sizes[run_id] = self._sizes.get(run_id, 0) + len(row.sections["new"])
+        if launch:
+            self._launch([run_id for run_id in inputs if run_id not in refused])
+        return refused
+
+    def _launch(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            image = self._driver.images.get(run_id)
+            if image is None:
+                continue
+            launches, image.launches = image.launches, []
+            for launch in launches:
+                launch()
+            if image.run.is_over:
+                self._driver.ended.append(run_id)
+                self.forget([run_id])
+            else:
+                self._sizes.move_to_end(run_id)
+
+    def _report(self) -> None:
+        late, self._driver.late_answers = self._driver.late_answers, 0
+        if late:
+            logger.warning("refused %d late answers: their leases were lost in the meantime", late)
+            self._store.count(LATE_ANSWERS, late)
+
+    def _shrink(self) -> None:
+        total = sum(self._sizes.values()) if len(self._sizes) > _MOST_IMAGES // 4 else 0
+        while len(self._sizes) > _MOST_IMAGES or (total > _MOST_ROWS and len(self._sizes) > 1):
+            run_id, size = self._sizes.popitem(last=False)
+            total -= size
+            self._driver.images.pop(run_id, None)

@@ -1,0 +1,242 @@
+"""From rows to a run: a new image of it, or an older one brought up to date.
+
+Nothing is decided here. What the rows say has happened is put into the instances, and those who have not been decided
+about hear it: their arrivals are counted again, in the order in which the tasks ended. Then whoever may run and has no
+row is made ready: that is how work that stood in nobody's queue yet is found again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from highway_core.engine.decisions import Iteration, Spawn
+from highway_core.engine.durable.values import StoredValue
+from highway_core.engine.graph import Edge
+from highway_core.engine.readiness import Verdict, decide_ready
+from highway_core.engine.run import Run, count_arrival
+from highway_core.engine.run_outcome import branch_outcomes
+from highway_core.engine.run_state import Instance, Scope
+from highway_core.lifecycle import TASK_OPEN, TaskStatus
+from highway_core.persistence.durable_connection import moment_of
+
+Row = dict[str, Any]
+Respawn = Callable[[Instance], Spawn]
+"""Asks the handler of a loop, with its stored progress, what it had opened."""
+
+
+class NeedsReloadError(Exception):
+    """The image cannot be brought up to date by the rows that changed: a loop began anew, an operator stepped in."""
+
+
+class Replay:
+    """Puts rows into one run."""
+
+    def __init__(self, run: Run, fetch: Callable[[str], str], respawn: Respawn) -> None:
+        self._run = run
+        self._fetch = fetch
+        self._respawn = respawn
+        self._scopes: dict[str, Scope | None] = {"": run.root}
+        run.scopes.index = self._scopes
+
+    def instance(self, path: str) -> Instance | None:
+        """The instance of that path, if it is part of the run's state and its scope is not over."""
+        end = len(path)
+        while end >= 0:
+            end = path.rfind("].", 0, end)
+            prefix = path[: end + 2] if end >= 0 else ""
+            scope = self._scopes.get(prefix)
+            if scope is not None and not scope.dead:
+                index = scope.graph.by_id.get(path[len(prefix) :])
+                if index is not None:
+                    return scope.instances[index]
+        return None
+
+    def apply(self, rows: Iterable[Row]) -> None:
+        """Take the rows in; NeedsReloadError if that takes more than they say."""
+        taken = _Taken()
+        ordered = sorted(rows, key=lambda row: len(row["sc"]))
+        for row in ordered:
+            self._take(row, taken)
+        self._link(ordered)
+        for one in taken.opened:
+            self._hear(one, one.node.opened, taken)
+        for one in sorted(taken.ended, key=lambda one: one.ended_seq or 0):
+            self._end(one, taken)
+        for loop in taken.loops:
+            self._reopen(loop)
+        self._close(taken.ended)
+        for one in taken.heard:
+            if one.status is TaskStatus.PENDING and decide_ready(one.node.rule, one.arrivals) is Verdict.RUN:
+                self._run.queue(one)
+
+    def open_roots(self) -> None:
+        """Make ready what stands first in a scope and has no row: nobody has come to it yet."""
+        for scope in [one for one in self._scopes.values() if one is not None and not one.dead]:
+            for index in scope.graph.roots:
+                if scope.instances[index].status is TaskStatus.PENDING:
+                    self._run.queue(scope.instances[index])
+
+    def decide_all(self) -> None:
+        """Look at everybody again who has not been decided about: the run was reopened."""
+        self.open_roots()
+        for scope in [one for one in self._scopes.values() if one is not None and not one.dead]:
+            self._run.reconsider([one for one in scope.instances if not one.node.is_root])
+
+    def _take(self, row: Row, taken: _Taken) -> None:
+        """The fields of one row."""
+        if row["nd"] is None:
+            raise NeedsReloadError
+        scope = self._scope(row["sc"])
+        if scope is None:
+            return
+        instance = scope.instances[row["nd"]]
+        status = TaskStatus(row["st"])
+        if instance.stored and not instance.is_open:
+            if status is not instance.status or row["a"] != instance.attempt:
+                raise NeedsReloadError
+            return
+        if instance.spawn is not None and status in TASK_OPEN and status is not TaskStatus.WAITING_FOR_CHILDREN:
+            raise NeedsReloadError
+        was_open = instance.opened
+        _fill(instance, row, status)
+        if not instance.is_open:
+            taken.ended.append(instance)
+        elif instance.opened and not was_open:
+            taken.opened.append(instance)
+        elif status is TaskStatus.WAITING_FOR_CHILDREN and instance.node.body is not None:
+            taken.loops.append(instance)
+
+    def _scope(self, prefix: str) -> Scope | None:
+        """The scope of that path prefix, made if it is not there; None if what is in it cannot matter any more."""
+        known = self._scopes.get(prefix)
+        if known is not None and not known.dead:
+            return known
+        owner_path, _, key = prefix[:-2].rpartition("[")
+        owner = self.instance(owner_path)
+        if owner is None or owner.node.body is None or (known is None and prefix in self._scopes):
+            return None
+        shared = owner.node.task.operator_type == "while"
+        if not shared and (not owner.is_open or owner.progress is None):
+            return None
+        index = int(key)
+        item = None if shared or owner.progress is None else owner.progress["items"][index]
+        if owner.spawn is not None:
+            owner.children_left += 1
+            owner.spawned = max(owner.spawned, index + 1 - _first(owner.spawn))
+        return self._run.scopes.iteration(owner, Iteration(index, item, shared))
+
+    def _link(self, rows: Iterable[Row]) -> None:
+        """Who is to blame, and who called: they are instances themselves."""
+        for row in rows:
+            left = json.loads(row["pg"]) if row["pg"] else {}
+            if "cause" in left or "blame" in left:
+                scope = self._scopes.get(row["sc"])
+                if scope is not None:
+                    instance = scope.instances[row["nd"]]
+                    instance.cause = self.instance(left["cause"]) if "cause" in left else None
+                    instance.blame = self.instance(left["blame"]) if "blame" in left else None
+
+    def _end(self, instance: Instance, taken: _Taken) -> None:
+        scope, node = instance.scope, instance.node
+        if instance.status is TaskStatus.COMPLETED:
+            path = instance.path
+            value = StoredValue(instance.result_text, lambda: self._fetch(path))
+            scope.outputs[node.task_id] = value
+            if node.task.result_key is not None:
+                scope.results[node.task.result_key] = value
+        elif instance.status is TaskStatus.SKIPPED:
+            scope.forget(node)
+        if node.opened and not instance.opened:
+            self._hear(instance, node.opened, taken)
+        self._hear(instance, node.edges, taken)
+        if node.container >= 0:
+            scope.instances[node.container].children_left -= 1
+        scope.open -= 1
+
+    @staticmethod
+    def _hear(source: Instance, edges: Iterable[Edge], taken: _Taken) -> None:
+        for edge in edges:
+            target = source.scope.instances[edge.target]
+            if target.status is TaskStatus.PENDING:
+                count_arrival(source, edge, target)
+                taken.heard[target] = None
+
+    def _reopen(self, loop: Instance) -> None:
+        """A loop whose iterations are open: what it had opened, and what it has not opened yet."""
+        spawn = loop.spawn = self._respawn(loop)
+        iterations = [one for one in spawn.scopes if isinstance(one, Iteration)]
+        prefixes = {one.index: f"{loop.path}[{one.index}]." for one in iterations}
+        there = {index for index, prefix in prefixes.items() if prefix in self._scopes}
+        if iterations[0].shared:
+            loop.outcomes = []
+        loop.children_left = sum(1 for index in there if self._scopes[prefixes[index]] is not None)
+        loop.spawned = len(spawn.scopes) if spawn.limit is None else len(there)
+        if any(one.status is not TaskStatus.COMPLETED for one in loop.outcomes) and spawn.stop_on_failure:
+            loop.spawned = len(spawn.scopes)
+        if spawn.limit is None:
+            for one in iterations:
+                if one.index not in there:
+                    loop.children_left += 1
+                    self._run.open(self._run.scopes.iteration(loop, one))
+
+    def _close(self, ended: Iterable[Instance]) -> None:
+        """Iterations and branches of which every task has ended."""
+        for scope in {id(one.scope): one.scope for one in ended}.values():
+            owner = scope.owner
+            if owner is None or scope.open or scope.dead:
+                continue
+            outcome = self._run.scopes.close(owner, scope)
+            spawn = owner.spawn
+            if spawn is None or not owner.is_open or scope.key < _first(spawn):
+                continue
+            owner.outcomes.append(outcome)
+            owner.outcomes.sort(key=lambda one: int(one.key))
+            owner.children_left -= 1
+            if spawn.stop_on_failure and outcome.status is not TaskStatus.COMPLETED:
+                owner.spawned = len(spawn.scopes)
+        for one in ended:
+            if one.node.container >= 0:
+                container = one.scope.instances[one.node.container]
+                if not container.children_left and container.status is TaskStatus.WAITING_FOR_CHILDREN:
+                    container.outcomes = branch_outcomes(container)
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What the rows of one :meth:`Replay.apply` have brought."""
+
+    ended: list[Instance] = field(default_factory=list)
+    opened: list[Instance] = field(default_factory=list)
+    loops: list[Instance] = field(default_factory=list)
+    heard: dict[Instance, None] = field(default_factory=dict)
+
+
+def _fill(instance: Instance, row: Row, status: TaskStatus) -> None:
+    instance.status = status
+    instance.attempt = row["a"]
+    instance.epoch = row["f"]
+    instance.created_at = moment_of(row["cr"]) or instance.created_at
+    instance.started_at = moment_of(row["sa"])
+    instance.completed_at = moment_of(row["ca"])
+    instance.wake_at = moment_of(row["wk"])
+    instance.error = row["er"]
+    instance.result_text = row["rs"]
+    instance.ended_seq = row["es"]
+    instance.stored = True
+    instance.queued = instance.is_open
+    left = json.loads(row["pg"]) if row["pg"] else {}
+    taken = left.get("taken")
+    instance.progress = left.get("progress")
+    instance.taken = None if taken is None else frozenset(taken)
+    instance.opened = left.get("opened", False)
+    instance.key = left.get("key")
+    instance.added = left.get("added", [])
+
+
+def _first(spawn: Spawn) -> int:
+    """The index of the first iteration of a spawn."""
+    first = spawn.scopes[0]
+    return first.index if isinstance(first, Iteration) else 0

@@ -1,0 +1,29 @@
+"""The one module that puts DURABLE mode together from settings: tools, executors, definitions, store."""
+
+from __future__ import annotations
+
+from highway_core.config import Settings
+from highway_core.engine.durable.definitions import DurableDefinitions
+from highway_core.engine.durable.operations import DurableRuns
+from highway_core.engine.durable.services import DurableServices
+from highway_core.engine.engine import LocalEngine
+from highway_core.persistence.schema import require_schema
+
+
+def durable_services(settings: Settings | None = None) -> DurableServices:
+    """What carries tasks out and finds documents; the same tools and executors as LOCAL mode."""
+    engine = LocalEngine(settings)
+    return DurableServices(
+        engine.runner,
+        engine.settings,
+        DurableDefinitions(engine.settings.workflows_dir, engine.registry),
+        engine.sandbox,
+    )
+
+
+def open_durable(settings: Settings | None = None, services: DurableServices | None = None) -> DurableRuns:
+    """The durable runs of the settings' database; ConfigError if it is no PostgreSQL, SchemaError if it is too old or
+    of another version."""
+    services = services or durable_services(settings)
+    require_schema(services.settings.database_url)
+    return DurableRuns(services.settings.database_url, services)

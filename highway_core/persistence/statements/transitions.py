@@ -1,0 +1,53 @@
+"""The statements of the transition store. What is long is a function in ``durable_functions.sql``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from highway_core.persistence.statements.durable_functions import with_statuses
+
+COMMIT: Final = f"SELECT highway_commit(%s, %s, {', '.join(['%s::json'] * 8)})"
+CLAIM: Final = "SELECT highway_claim(%s, %s, %s::text[], %s, %s)"
+LOAD: Final = "SELECT highway_load(%s::json, %s, %s)"
+SUBMIT: Final = "SELECT highway_submit(%s::json, %s::json)"
+
+RENEW: Final = with_statuses("""
+    UPDATE task_queue q SET lease_until = clock_timestamp() + %s * interval '1 second'
+      FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
+     WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.fence = x.f
+       AND q.status = @RUNNING@
+    RETURNING q.workflow_id, q.task_id, q.kind""")
+
+GIVE_BACK: Final = with_statuses("""
+    UPDATE task_queue q
+       SET status = @QUEUED@, lease_until = NULL, worker_id = NULL,
+           attempt = CASE WHEN q.kind = @KIND_WORK@ THEN greatest(q.attempt - 1, 0) ELSE q.attempt END
+      FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
+     WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.fence = x.f
+       AND q.status = @RUNNING@""")
+"""The fence stays: it grows with the next claim."""
+
+REOPEN: Final = "SELECT highway_reopen(%s, %s)"
+EMIT: Final = "SELECT highway_emit(%s, %s, %s)"
+RESULT: Final = "SELECT result_value_json FROM tasks WHERE workflow_id = %s AND task_id = %s"
+DEFINITION: Final = "SELECT definition_json FROM workflow_definitions WHERE definition_hash = %s"
+NEWEST_DEFINITION: Final = """
+    SELECT definition_hash FROM workflow_definitions WHERE workflow_name = %s ORDER BY created_at DESC LIMIT 1"""
+KEEP_DEFINITION: Final = """
+    INSERT INTO workflow_definitions (definition_hash, workflow_name, definition_json, created_at)
+    VALUES (%s, %s, %s, clock_timestamp()) ON CONFLICT DO NOTHING"""
+CHILDREN: Final = """
+    SELECT workflow_id, parent_branch, status, error_message, result_json FROM workflows
+     WHERE parent_workflow_id = %s AND parent_task_id = %s"""
+APPROVAL: Final = """
+    SELECT approval_id, status, decision, decided_by, extract(epoch FROM decided_at), comment FROM approvals
+     WHERE workflow_id = %s AND task_id = %s AND fence = %s"""
+TAKE_KEY: Final = """
+    INSERT INTO idempotent_results (idempotency_key, workflow_id, task_id, created_at)
+    VALUES (%s, %s, %s, clock_timestamp()) ON CONFLICT DO NOTHING"""
+LEFT_UNDER_KEY: Final = "SELECT result_json, workflow_id, task_id FROM idempotent_results WHERE idempotency_key = %s"
+COUNT: Final = """
+    INSERT INTO counters AS old (name, value) VALUES (%s, %s)
+    ON CONFLICT ON CONSTRAINT pk_counters DO UPDATE SET value = old.value + excluded.value"""
+NOW: Final = "SELECT extract(epoch FROM clock_timestamp())"
+NOTIFY: Final = "SELECT pg_notify(%s, %s)"

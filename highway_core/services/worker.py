@@ -1,0 +1,267 @@
+"""The worker: claims what is to be done, has it carried out, and commits what came of it.
+
+One thread decides and commits (:meth:`Worker.run`); everything that finished while the last commit was in flight goes
+into the next one, together. Tasks run on threads of their own (``worker_hands``); leases, notifications and calls to
+others have their own threads and connections (``worker_threads``), so that a commit that takes long costs no lease.
+
+The worker hears SIGTERM: it claims nothing more, lets what is being carried out finish for a grace time, gives the rest
+back without that counting as an attempt, and ends. A second signal ends it at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from queue import Empty, SimpleQueue
+
+from highway_core.config import Settings, current_settings
+from highway_core.engine.durable.desk import Desk
+from highway_core.engine.durable.driver import Driver
+from highway_core.engine.durable.inputs import Answer, Input, Message, Work
+from highway_core.engine.durable.wiring import durable_services
+from highway_core.errors import ConnectionLostError, StorageError
+from highway_core.lifecycle import QueueKind
+from highway_core.persistence.database import DatabaseManager, get_db_manager
+from highway_core.persistence.durable_connection import ConnectionPool, DurableConnection
+from highway_core.persistence.schema import require_schema
+from highway_core.persistence.statements import upkeep
+from highway_core.persistence.transition_store import Claim, TransitionStore
+from highway_core.services.loop import Stop, Trouble, install_stop_signals
+from highway_core.services.notifications import Notifier
+from highway_core.services.worker_hands import WorkerHands
+from highway_core.services.worker_threads import Caller, Heartbeat, Listener, Teller
+from highway_core.utils.clock import SystemClock
+from highway_core.utils.process_identity import process_identity
+
+logger = logging.getLogger("HighwayWorker")
+
+_MESSAGES = 200
+"""Messages that are claimed at once."""
+_REGISTER_SECONDS = 10.0
+_MOST_INPUTS = 500
+"""Inputs that go into one commit."""
+
+Posted = tuple[str, Input] | None
+"""A run and what happened to it; None only wakes the deciding thread."""
+
+
+class Worker:
+    """One worker process. ``run`` returns when it was stopped."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        concurrency: int | None = None,
+        queues: Sequence[str] | None = None,
+    ) -> None:
+        self.settings = settings or current_settings()
+        self.poll_interval = self.settings.poll_seconds
+        self.worker_id = f"{process_identity()}#{secrets.token_hex(3)}"
+        self.stop = Stop()
+        services = durable_services(self.settings)
+        url = self.settings.database_url
+        self._queues = tuple(queues or self.settings.queues)
+        self._concurrency = concurrency or self.settings.concurrency
+        self._inbox: SimpleQueue[Posted] = SimpleQueue()
+        self._hands = WorkerHands(services.runner, self._concurrency, self._queues, self._post)
+        self._connection = DurableConnection(url, "highway-worker")
+        lease = self.settings.lease_seconds
+        self._store = TransitionStore(self._connection, self.worker_id, lease)
+        self._clock = SystemClock()
+        self._offset = timedelta(0)
+        self._driver = Driver(self._store, services, self._hands, self._now)
+        self._desk = Desk(self._driver, self._hands.running)
+        self._side = Stop()
+        beat = DurableConnection(url, "highway-heartbeat")
+        self._heartbeat = Heartbeat(beat, TransitionStore(beat, self.worker_id, lease), self._hands, lease)
+        self._listener = Listener(DurableConnection(url, "highway-listener"), self._queues, self._heard)
+        self._caller = Caller(DurableConnection(url, "highway-caller"))
+        self._teller = Teller(Notifier(self.settings, ConnectionPool(url, "highway-notices")))
+        self._trouble = Trouble("The worker", logger)
+        self._may_claim = True
+        self._looked_at = 0.0
+        self._registered_at = -_REGISTER_SECONDS
+        self._unsaved: dict[str, list[Input]] = {}
+        self._versions: dict[str, int] = {}
+
+    @cached_property
+    def db_manager(self) -> DatabaseManager:
+        """Reads of the worker's database."""
+        return get_db_manager(engine_url=self.settings.database_url)
+
+    def run(self) -> None:
+        """Work until ``stop`` is set, and drain. SchemaError if the database has a schema that this version does not
+        know; ConfigError if it is no PostgreSQL."""
+        require_schema(self.settings.database_url)
+        threads = [
+            threading.Thread(target=one.run, args=(self._side,), name=f"highway-{type(one).__name__.lower()}")
+            for one in (self._heartbeat, self._listener, self._caller, self._teller)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            while not self.stop.is_set():
+                self._turn()
+            self._drain()
+        finally:
+            self._hands.close()
+            self._side.set()
+            for thread in threads:
+                thread.join()
+            self._connection.close()
+
+    def _turn(self) -> None:
+        """One round: wait for something, claim, apply, commit."""
+        try:
+            self._keep_registered()
+            inputs, versions = self._gather()
+            if inputs:
+                self._process(inputs, versions)
+            self._trouble.over()
+        except StorageError as error:
+            self.stop.wait(self._trouble.met(error))
+            self._may_claim = True
+
+    def _gather(self) -> tuple[dict[str, list[Input]], dict[str, int]]:
+        """What has happened, after a wait if nothing has."""
+        inputs, self._unsaved = self._unsaved, {}
+        versions, self._versions = self._versions, {}
+        due = self._hands.expire()
+        waiting = None if inputs or not self._inbox.empty() or self._wants_to_claim() else self._patience(due)
+        self._receive(inputs, waiting)
+        if self._wants_to_claim() and not self.stop.is_set():
+            try:
+                self._claim(inputs, versions)
+            except StorageError:
+                self._unsaved, self._versions = inputs, versions
+                raise
+        return inputs, versions
+
+    def _patience(self, due: float | None) -> float:
+        """Seconds to wait for an input."""
+        seconds = max(0.0, self._looked_at + self.poll_interval - self._clock.monotonic())
+        return seconds if due is None else max(0.0, min(seconds, due))
+
+    def _receive(self, inputs: dict[str, list[Input]], seconds: float | None) -> None:
+        try:
+            posted = self._inbox.get(timeout=seconds) if seconds is not None else self._inbox.get_nowait()
+            for _ in range(_MOST_INPUTS):
+                if posted is not None:
+                    inputs.setdefault(posted[0], []).append(posted[1])
+                posted = self._inbox.get_nowait()
+        except Empty:
+            return
+
+    def _wants_to_claim(self) -> bool:
+        if self._clock.monotonic() - self._looked_at >= self.poll_interval:
+            self._may_claim = True
+        return self._may_claim
+
+    def _claim(self, inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
+        slots = self._hands.free()
+        self._may_claim = False
+        self._looked_at = self._clock.monotonic()
+        claims = self._store.claim(self._queues, slots, _MESSAGES)
+        for claim in claims:
+            inputs.setdefault(claim.run_id, []).append(_input(claim))
+            versions[claim.run_id] = claim.version
+        work = sum(claim.kind == QueueKind.WORK for claim in claims)
+        self._hands.crowded = bool(slots) and work >= slots
+        self._may_claim = bool(claims) and (work > 0 or len(claims) >= _MESSAGES)
+
+    def _process(self, inputs: Mapping[str, list[Input]], versions: Mapping[str, int]) -> None:
+        try:
+            self._desk.process(inputs, versions)
+        except ConnectionLostError:
+            self._unsaved = dict(inputs)  # given again, to images made anew; what was committed is refused then
+            raise
+        for given in inputs.values():
+            for one in given:
+                if isinstance(one, Answer):
+                    self._hands.answered(one)
+                    self._may_claim = self._may_claim or self._hands.crowded
+        driver = self._driver
+        self._caller.call(work=driver.enqueued > 0, ended=driver.ended)
+        if driver.enqueued:
+            driver.enqueued = 0
+            self._may_claim = True
+        driver.ended = []
+        asked, driver.asked = driver.asked, []
+        self._teller.ask(asked)
+
+    def _drain(self) -> None:
+        """What is being carried out may finish; the rest is given back."""
+        given_back = self._hands.withdraw()
+        grace = self._clock.monotonic() + self.settings.grace_seconds
+        while (held := self._hands.held()) and self._clock.monotonic() < grace:
+            try:
+                if given_back:
+                    self._store.give_back(given_back)
+                    given_back = []
+                inputs: dict[str, list[Input]] = self._unsaved
+                self._unsaved = {}
+                self._hands.expire()
+                self._receive(inputs, 0.05)
+                if inputs:
+                    self._process(inputs, {})
+                    given_back += self._hands.withdraw()
+                self._trouble.over()
+            except StorageError as error:
+                self._trouble.met(error)
+        held = [*self._hands.held(), *given_back]
+        self._hands.give_up(self._hands.held(), "the worker is shutting down")
+        try:
+            if held:
+                self._store.give_back(held)
+                logger.info("gave %d tasks back that did not finish in time", len(held))
+            self._connection.run(upkeep.GONE, (self.worker_id,))
+        except StorageError as error:
+            logger.warning("what was not finished is taken back when its lease ends: %s", error)
+        self._caller.call(work=bool(held), ended=())
+        self._caller.flush()
+
+    def _keep_registered(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._registered_at < _REGISTER_SECONDS:
+            return
+        host, pid, _ = self.worker_id.rsplit("#", 1)[0].split(":", 2)
+        values = (self.worker_id, "worker", host, int(pid), ",".join(self._queues), self._concurrency)
+        self._connection.run(upkeep.SEEN, values)
+        self._offset = datetime.fromtimestamp(self._store.now(), UTC) - self._clock.now()
+        self._registered_at = now
+
+    def _now(self) -> datetime:
+        """The database's clock, as far as it is known."""
+        return self._clock.now() + self._offset
+
+    def _post(self, run_id: str, posted: Input) -> None:
+        self._inbox.put((run_id, posted))
+
+    def _heard(self) -> None:
+        self._may_claim = True
+        self._inbox.put(None)
+
+
+def _input(claim: Claim) -> Input:
+    return Work(claim) if claim.kind == QueueKind.WORK else Message(claim)
+
+
+def main() -> int:
+    """A worker of this process's settings, until a signal."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    worker = Worker()
+    restore = install_stop_signals(worker.stop)
+    try:
+        worker.run()
+    finally:
+        restore()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

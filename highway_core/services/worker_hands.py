@@ -1,0 +1,151 @@
+"""The hands of a worker: threads that carry attempts out, and the clock that their timeouts run by.
+
+More may be accepted than there are threads while tasks are short: what waits here for a thread for a few milliseconds
+spares a round trip to the database. With long tasks nothing waits here that another worker could begin.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+
+from highway_core.engine.durable.inputs import Answer, Input, TimedOut
+from highway_core.engine.durable.services import Job
+from highway_core.engine.task_runner import TaskRunner
+from highway_core.lifecycle import QueueKind
+from highway_core.utils.clock import SystemClock
+from highway_core.utils.stopping import StopScope
+
+_AHEAD_SECONDS = 0.03
+"""Work is accepted that will have a thread within this time."""
+_MOST_AHEAD = 200
+_WEIGHT = 0.1
+"""Of the newest duration in the running mean."""
+
+Post = Callable[[str, Input], None]
+Held = tuple[str, str, str, int]
+
+
+class WorkerHands:
+    """Implements :class:`~highway_core.engine.durable.services.Hands`; only threads and a heap, no database."""
+
+    def __init__(self, runner: TaskRunner, concurrency: int, queues: Sequence[str], post: Post) -> None:
+        self.queues = queues
+        self.crowded = False
+        self._runner = runner
+        self._concurrency = concurrency
+        self._post = post
+        self._clock = SystemClock()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._held: dict[tuple[str, str], Job] = {}
+        self._lost: set[tuple[str, str, int]] = set()
+        self._mean = _AHEAD_SECONDS
+        self._timeouts: list[tuple[float, int, Job]] = []
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+
+    def free(self) -> int:
+        """How many more attempts would be begun within a moment."""
+        ahead = min(_MOST_AHEAD, int(self._concurrency * _AHEAD_SECONDS / max(self._mean, 1e-5)))
+        if self._mean >= _AHEAD_SECONDS:
+            ahead = 0
+        return max(0, self._concurrency + ahead - len(self._held))
+
+    def carry_out(self, job: Job) -> None:
+        with self._lock:
+            self._held[(job.run_id, job.path)] = job
+            if job.timeout_at is not None:
+                seconds = (job.timeout_at - job.ask.now).total_seconds()
+                entry = (self._clock.monotonic() + seconds, next(self._numbers), job)
+                heapq.heappush(self._timeouts, entry)
+        if len(self._threads) < min(self._concurrency, len(self._held)):
+            thread = threading.Thread(target=self._work, name=f"highway-task-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._jobs.put(job)
+
+    def stop(self, run_id: str, path: str, fence: int, reason: str, *, kill: bool) -> None:
+        with self._lock:
+            job = self._held.get((run_id, path))
+            if job is None or job.ask.fence > fence:
+                return
+            del self._held[(run_id, path)]
+            self._lost.add((run_id, path, job.ask.fence))
+        if kill:
+            # Killing may take its time (a grace period, a daemon); decisions do not wait for it.
+            threading.Thread(target=job.ask.tool.stop.stop, args=(reason,), daemon=True).start()
+
+    def running(self, run_id: str) -> Iterator[tuple[str, StopScope]]:
+        """The attempts of a run that are carried out here."""
+        with self._lock:
+            jobs = [job for key, job in self._held.items() if key[0] == run_id]
+        return ((job.path, job.ask.tool.stop) for job in jobs)
+
+    def held(self) -> list[Held]:
+        """The leases of what is carried out here."""
+        with self._lock:
+            return [(job.run_id, job.path, QueueKind.WORK.value, job.ask.fence) for job in self._held.values()]
+
+    def give_up(self, leases: Sequence[Held], reason: str) -> None:
+        """Stop what has lost its lease."""
+        for run_id, path, _, fence in leases:
+            self.stop(run_id, path, fence, reason, kill=True)
+
+    def withdraw(self) -> list[Held]:
+        """Take back what no thread has begun: somebody else may have it."""
+        taken: list[Held] = []
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            if job is not None:
+                with self._lock:
+                    if self._held.pop((job.run_id, job.path), None) is not None:
+                        taken.append((job.run_id, job.path, QueueKind.WORK.value, job.ask.fence))
+        return taken
+
+    def expire(self) -> float | None:
+        """Tell of attempts that have outlived their timeout; seconds until the next one may."""
+        now = self._clock.monotonic()
+        with self._lock:
+            while self._timeouts and (self._timeouts[0][0] <= now or not self._is_held(self._timeouts[0][2])):
+                _, _, job = heapq.heappop(self._timeouts)
+                if self._is_held(job):
+                    self._post(job.run_id, TimedOut(job.path, job.ask.fence))
+            return self._timeouts[0][0] - now if self._timeouts else None
+
+    def answered(self, answer: Answer) -> None:
+        """An answer was taken up by the deciding thread: its lease needs no renewal any more."""
+        job = answer.job
+        with self._lock:
+            held = self._held.get((job.run_id, job.path))
+            if held is not None and held.ask.fence == job.ask.fence:
+                del self._held[(job.run_id, job.path)]
+
+    def close(self) -> None:
+        """No thread begins anything any more."""
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def _is_held(self, job: Job) -> bool:
+        held = self._held.get((job.run_id, job.path))
+        return held is not None and held.ask.fence == job.ask.fence
+
+    def _work(self) -> None:
+        clock = self._clock
+        while (job := self._jobs.get()) is not None:
+            with self._lock:
+                if not self._is_held(job):
+                    self._lost.discard((job.run_id, job.path, job.ask.fence))
+                    continue
+            began = clock.monotonic()
+            outcome = self._runner.run(job.ask)
+            self._mean += (clock.monotonic() - began - self._mean) * _WEIGHT
+            key = (job.run_id, job.path, job.ask.fence)
+            if key in self._lost:
+                self._lost.discard(key)
+                continue
+            self._post(job.run_id, Answer(job, outcome))

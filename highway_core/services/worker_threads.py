@@ -1,0 +1,178 @@
+"""What a worker does beside its deciding thread, over a connection of its own: renew leases, listen, call others."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+from highway_core.engine.durable.operations import DONE, WORK
+from highway_core.errors import StorageError
+from highway_core.persistence.durable_connection import DurableConnection
+from highway_core.persistence.transition_store import TransitionStore
+from highway_core.services.loop import Stop, Trouble
+from highway_core.services.notifications import Notifier
+from highway_core.services.worker_hands import Held, WorkerHands
+from highway_core.utils.clock import SystemClock
+
+logger = logging.getLogger("HighwayWorker")
+
+_NOTIFY_PAUSE = 0.003
+"""Seconds between two calls: a call takes a lock that the whole database shares."""
+_LONGEST_PAYLOAD = 7_000
+_HEARTBEATS_A_LEASE = 4
+_MARGIN = 0.15
+"""The part of a lease that is left when a worker that could not renew it stops what it does."""
+
+
+class Heartbeat:
+    """Renews the leases of one worker. What has lost its lease is stopped; if none can be renewed, all is stopped
+    before the leases end, because somebody else will begin it then."""
+
+    def __init__(self, connection: DurableConnection, store: TransitionStore, hands: WorkerHands, lease: float) -> None:
+        self._connection = connection
+        self._store = store
+        self._hands = hands
+        self._lease = lease
+        self._clock = SystemClock()
+        self._trouble = Trouble("The heartbeat", logger)
+        self._since: dict[Held, float] = {}
+
+    def run(self, stop: Stop) -> None:
+        """Until ``stop``."""
+        while not stop.wait(self._lease / _HEARTBEATS_A_LEASE):
+            self.beat()
+
+    def beat(self) -> None:
+        """Renew once."""
+        held = self._hands.held()
+        now = self._clock.monotonic()
+        self._since = {lease: self._since.get(lease, now) for lease in held}
+        if not held:
+            return
+        try:
+            kept = self._store.renew(held)
+        except StorageError as error:
+            self._trouble.met(error)
+            limit = self._lease * (1 - _MARGIN) - self._lease / _HEARTBEATS_A_LEASE
+            late = [lease for lease, since in self._since.items() if now - since > limit]
+            if late:
+                logger.error("stopping %d tasks: their leases cannot be renewed", len(late))
+                self._hands.give_up(late, "its lease could not be renewed")
+            return
+        self._trouble.over()
+        self._since = dict.fromkeys(self._since, now)
+        lost = [lease for lease in held if lease[:3] not in kept]
+        still = {*self._hands.held()}
+        lost = [lease for lease in lost if lease in still]
+        if lost:
+            logger.warning("stopping %d tasks: their leases were lost", len(lost))
+            self._hands.give_up(lost, "its lease was lost")
+
+
+class Listener:
+    """Hears that there is something to do, and tells the worker."""
+
+    def __init__(self, connection: DurableConnection, queues: Sequence[str], heard: Callable[[], None]) -> None:
+        self._connection = connection
+        self._queues = frozenset(queues)
+        self._heard = heard
+        self._trouble = Trouble("The listener", logger)
+
+    def run(self, stop: Stop) -> None:
+        """Until ``stop``. Without it everything still works, one poll interval later."""
+        listening = False
+        while not stop.is_set():
+            try:
+                if not listening:
+                    self._connection.listen(WORK)
+                    listening = True
+                    self._trouble.over()
+                    self._heard()  # what was told while nobody listened
+                if self._connection.notifications():
+                    self._heard()
+                stop.wait(60.0, self._connection.fileno())
+            except StorageError as error:
+                listening = False
+                stop.wait(self._trouble.met(error))
+        self._connection.close()
+
+
+class Caller:
+    """Tells other processes, a few milliseconds late so that many hints become one."""
+
+    def __init__(self, connection: DurableConnection) -> None:
+        self._connection = connection
+        self._wanted = threading.Event()
+        self._lock = threading.Lock()
+        self._work = False
+        self._ended: list[str] = []
+
+    def call(self, *, work: bool, ended: Sequence[str]) -> None:
+        """There is work for others; these runs have ended."""
+        if not work and not ended:
+            return
+        with self._lock:
+            self._work = self._work or work
+            self._ended.extend(ended)
+        self._wanted.set()
+
+    def run(self, stop: Stop) -> None:
+        """Until ``stop``."""
+        while not stop.is_set():
+            if self._wanted.wait(0.5):
+                self.flush()
+                stop.wait(_NOTIFY_PAUSE)
+        self._connection.close()
+
+    def flush(self) -> None:
+        """Tell now. A hint that cannot be told is lost: whoever waits looks for himself after a while."""
+        self._wanted.clear()
+        with self._lock:
+            work, self._work = self._work, False
+            ended, self._ended = self._ended, []
+        try:
+            if work:
+                self._connection.run("SELECT pg_notify(%s, '')", (WORK,))
+            for payload in _payloads(ended):
+                self._connection.run("SELECT pg_notify(%s, %s)", (DONE, payload))
+        except StorageError as error:
+            logger.debug("a notification was lost: %s", error)
+
+
+class Teller:
+    """Tells people that they were asked for a decision."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._asked: SimpleQueue[str] = SimpleQueue()
+        self._trouble = Trouble("The notifier", logger)
+
+    def ask(self, approval_ids: Sequence[str]) -> None:
+        """These approvals have been committed."""
+        for one in approval_ids:
+            self._asked.put(one)
+
+    def run(self, stop: Stop) -> None:
+        """Until ``stop``; what is missed then, a Scheduler tells."""
+        while not stop.is_set():
+            try:
+                approval = self._asked.get(timeout=0.5)
+            except Empty:
+                continue
+            try:
+                self._notifier.notify_new([approval])
+                self._trouble.over()
+            except StorageError as error:
+                self._trouble.met(error)
+
+
+def _payloads(ended: Sequence[str]) -> list[str]:
+    payloads: list[str] = []
+    for run_id in ended:
+        if payloads and len(payloads[-1]) + len(run_id) < _LONGEST_PAYLOAD:
+            payloads[-1] += f",{run_id}"
+        else:
+            payloads.append(run_id if len(run_id) < _LONGEST_PAYLOAD else "")
+    return payloads
