@@ -130,6 +130,14 @@ class Settings:
             return None
         return self.environ.get(f"HIGHWAY_SECRET_{name}") or self.environ.get(f"HIGHWAY_SECRET_{name.upper()}")
 
+    @property
+    def link_base(self) -> str:
+        """Where links that people get begin, without a slash at the end."""
+        if self.public_url is not None:
+            return self.public_url
+        host = "127.0.0.1" if self.api_host in {"0.0.0.0", "::"} else self.api_host  # noqa: S104 - compared, not bound
+        return f"http://[{host}]:{self.api_port}" if ":" in host else f"http://{host}:{self.api_port}"
+
     # The names of the existing library, for those who read them.
     @property
     def DATABASE_URL(self) -> str:  # noqa: N802

@@ -29,7 +29,7 @@ def send(to: str | Sequence[str], subject: str, body: str) -> dict[str, Any]:
 
     A second attempt of the same task sends again, with the same Message-ID: mailboxes that know it drop the copy.
     """
-    recipients = _recipients(to)
+    recipients = recipients_of(to)
     subject = " ".join(str(subject).split())
     settings = tool_settings()
     if settings.smtp is None:
@@ -44,7 +44,7 @@ def send(to: str | Sequence[str], subject: str, body: str) -> dict[str, Any]:
     message["Subject"] = subject
     message["Message-ID"] = _message_id(recipients, subject)
     message.set_content(str(body))
-    _deliver(settings.smtp, message)
+    deliver(settings.smtp, message)
     return {"to": recipients, "subject": subject, "sent": True}
 
 
@@ -79,7 +79,8 @@ def _finance_address(settings: Settings) -> str:
     return _FINANCE_WHEN_LOGGED
 
 
-def _recipients(to: str | Sequence[str]) -> list[str]:
+def recipients_of(to: str | Sequence[str]) -> list[str]:
+    """The addresses in ``to``, which may be comma-separated; TaskError for what is none."""
     addresses = to.split(",") if isinstance(to, str) else list(to)
     cleaned = [str(address).strip() for address in addresses if str(address).strip()]
     for address in cleaned:
@@ -100,7 +101,8 @@ def _message_id(recipients: list[str], subject: str) -> str:
     return f"<{hashlib.sha256(mail.encode()).hexdigest()[:40]}@highway.invalid>"
 
 
-def _deliver(smtp: SmtpSettings, message: EmailMessage) -> None:
+def deliver(smtp: SmtpSettings, message: EmailMessage) -> None:
+    """Hand a letter to the server; TaskError if it, or one of its recipients, is not taken."""
     try:
         with _connect(smtp) as server:
             if smtp.starttls:
