@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from argparse import Namespace
@@ -45,13 +46,14 @@ def run(options: Namespace, output: Output) -> int:
 
     stop = Stop()
     restore = install_stop_signals(stop, second_signal)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: stop.set())  # the terminal was closed
     server = None if is_named(settings) else EmbeddedPostgres(settings.home)
     ours = server is not None and not server.is_running()
     try:
         if server is not None:
             if ours:
                 at_once.append(server.stop)
-                output.say(f"Starting the embedded PostgreSQL in {settings.home / 'postgres'}")
             settings = replace(settings, database_url=server.start())
         durable_location(settings.database_url)  # said before anything is started
         if not await_database("start-services", settings.database_url, stop, may_upgrade=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +28,10 @@ def services(tmp_path: Path, postgres_url: str) -> Iterator[Services]:
 
 
 @pytest.fixture
-def embedded_services(tmp_path: Path) -> Iterator[Services]:
+def embedded_services() -> Iterator[Services]:
     """Services that nobody named a database to."""
-    made = Services(tmp_path, None)
+    folder = Path(tempfile.mkdtemp(prefix="hw"))  # the path of a socket must be short
+    made = Services(folder, None)
     yield made
     made.close()
+    shutil.rmtree(folder, ignore_errors=True)
