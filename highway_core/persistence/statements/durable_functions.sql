@@ -30,8 +30,8 @@ BEGIN
     IF p_consume IS NOT NULL THEN
         SELECT array_agg(DISTINCT x.r) INTO stale
           FROM json_to_recordset(p_consume) AS x(r text, t text, k text, f bigint)
-         WHERE NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k
-                              AND q.fence = x.f AND q.status = @RUNNING@ FOR UPDATE);
+         WHERE (SELECT q.status FROM task_queue q WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k
+                   AND q.fence = x.f FOR UPDATE) IS DISTINCT FROM @RUNNING@;
         IF stale IS NOT NULL THEN
             SELECT array_agg(one) INTO fresh FROM unnest(fresh) AS one WHERE NOT one = ANY (stale);
         END IF;
