@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,14 +18,12 @@ from werkzeug.test import TestResponse
 
 from highway_core.api.app import create_app
 from highway_core.api.context import ApiContext
-from highway_core.api.start_request import Started, StartRequest
 from highway_core.api.wiring import context_over
 from highway_core.config import Settings
-from highway_core.errors import RunConflictError, RunNotFoundError, RunStateError
-from highway_core.lifecycle import RUN_FINAL, RunStatus
+from highway_core.engine.durable.operations import DurableRuns, Started, StartRequest
+from highway_core.engine.durable.wiring import open_durable
 from highway_core.persistence.api_keys import Scope
-from highway_core.persistence.durable_connection import ConnectionPool, DurableConnection
-from highway_core.persistence.schema import require_schema
+from highway_core.persistence.durable_connection import DurableConnection
 from highway_core.tools.registry import ToolRegistry
 
 DOCUMENT: dict[str, Any] = {
@@ -44,68 +41,24 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-class FakeRuns:
-    """Runs that nobody carries out: rows as a start leaves them, and statuses as they are told to be."""
+class RecordedRuns:
+    """The runs of a database, and what they were asked."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
-        self._pool = pool
+    def __init__(self, runs: DurableRuns) -> None:
+        self._runs = runs
         self.asked: list[StartRequest] = []
-        self.told: list[tuple[str, ...]] = []
+        self.told: list[tuple[Any, ...]] = []
 
     def start(self, request: StartRequest) -> Started:
         self.asked.append(request)
-        run_id = request.run_id or str(uuid4())
-        workflow = request.workflow
-        payload = json.dumps([workflow.definition_hash, dict(request.inputs)])
-        row = {
-            "id": run_id,
-            "name": workflow.model.name,
-            "hash": workflow.definition_hash,
-            "vars": "{}",
-            "inp": json.dumps(dict(request.inputs)),
-            "queue": request.queue,
-            "ph": payload,
-            "who": request.created_by,
-            "key": request.idempotency_key or request.run_id,
-        }
-        doc = {"hash": workflow.definition_hash, "name": workflow.model.name, "doc": workflow.definition_json}
-        with self._pool.connection() as connection:
-            answer = connection.value("SELECT highway_submit(%s, %s)", (json.dumps([doc]), json.dumps([row])))[0]
-        if not answer["same"]:
-            error = RunConflictError(f"The run '{answer['id']}' was started with another payload.")
-            error.run_id = answer["id"]  # type: ignore[attr-defined]
-            raise error
-        return Started(answer["id"], answer["created"], RunStatus(answer["status"]))
+        return self._runs.start(request)
 
-    def cancel(self, run_id: str, by: str, reason: str = "") -> RunStatus:
-        return self._move("cancel", run_id, RunStatus.CANCELLED, by, reason)
+    def __getattr__(self, verb: str) -> Any:
+        def tell(*values: Any) -> Any:
+            self.told.append((verb, *values))
+            return getattr(self._runs, verb)(*values)
 
-    def pause(self, run_id: str, by: str) -> RunStatus:
-        return self._move("pause", run_id, RunStatus.PAUSED, by)
-
-    def unpause(self, run_id: str, by: str) -> RunStatus:
-        return self._move("unpause", run_id, RunStatus.RUNNING, by)
-
-    def retry(self, run_id: str, by: str) -> RunStatus:
-        return self._move("retry", run_id, RunStatus.RUNNING, by)
-
-    def add_items(self, run_id: str, task_path: str, items: Sequence[Any], by: str) -> None:
-        self.told.append(("add_items", run_id, task_path, json.dumps(list(items)), by))
-
-    def _move(self, verb: str, run_id: str, status: RunStatus, *more: str) -> RunStatus:
-        self.told.append((verb, run_id, *more))
-        with self._pool.connection() as connection:
-            now = connection.value("SELECT status FROM workflows WHERE workflow_id = %s", (run_id,))
-            if now is None:
-                raise RunNotFoundError(f"There is no run '{run_id}'.")
-            if RunStatus(now) in RUN_FINAL and verb != "retry":
-                raise RunStateError(f"The run '{run_id}' is {now}.")
-            connection.run(
-                "UPDATE workflows SET status = %s, end_time = CASE WHEN %s THEN clock_timestamp() END"
-                " WHERE workflow_id = %s",
-                (status.value, status in RUN_FINAL, run_id),
-            )
-        return status
+        return tell
 
 
 class CheckedClient(FlaskClient):
@@ -156,10 +109,8 @@ class Api:
 
     @cached_property
     def context(self) -> ApiContext:
-        require_schema(self.url)
         settings = replace(self.settings, database_url=self.url)
-        pool = ConnectionPool(self.url)
-        return context_over(settings, FakeRuns(pool), ToolRegistry(settings))
+        return context_over(settings, RecordedRuns(open_durable(settings)), ToolRegistry(settings))
 
     @cached_property
     def app(self) -> Flask:
@@ -173,8 +124,8 @@ class Api:
         return self.app.test_client()
 
     @property
-    def runs(self) -> FakeRuns:
-        assert isinstance(self.context.runs, FakeRuns)
+    def runs(self) -> RecordedRuns:
+        assert isinstance(self.context.runs, RecordedRuns)
         return self.context.runs
 
     def sql(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -199,6 +150,7 @@ class Api:
 
     def close(self) -> None:
         self.context.polls.close()
+        self.context.runs.close()
         self.context.pool.close()
 
 

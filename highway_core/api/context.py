@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from highway_core.api.long_polls import LongPolls
 from highway_core.api.named_workflows import NamedWorkflows
-from highway_core.api.start_request import Started, StartRequest
 from highway_core.api.wrong_keys import WrongKeys
 from highway_core.config import Settings
+from highway_core.engine.durable.operations import Started, StartRequest
 from highway_core.lifecycle import RunStatus
 from highway_core.persistence.api_keys import ApiKeys
 from highway_core.persistence.durable_connection import ConnectionPool
@@ -32,6 +32,10 @@ class Runs(Protocol):
     def retry(self, run_id: str, by: str) -> RunStatus: ...
 
     def add_items(self, run_id: str, task_path: str, items: Sequence[Any], by: str) -> None: ...
+
+    def emit(self, name: str, payload: Any, by: str) -> int: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,9 +134,8 @@ def _of_engine(error: HighwayError) -> ApiError:
         case RunNotFoundError():
             return not_found("run_not_found", "Workflow not found", text)
         case RunConflictError():
-            existing = getattr(error, "run_id", None)
             title = "The run exists already, with another payload"
-            return conflict("run_conflict", title, text, existing_run_id=existing)
+            return conflict("run_conflict", title, text, existing_run_id=error.run_id)
         case RunStateError():
             return conflict("wrong_state", "Not possible in the run's state", text)
         case ApprovalError():

@@ -11,7 +11,6 @@ from highway_core.api.problems import ApiError
 from highway_core.api.routing import Routes
 from highway_core.api.run_models import EventAnswer, EventBody, ItemsAnswer, ItemsBody
 from highway_core.persistence.api_keys import Scope
-from highway_core.persistence.outside_events import OutsideEvents
 from highway_core.utils.json_values import to_storable
 
 routes = Routes()
@@ -31,8 +30,8 @@ def emit(context: ApiContext, name: str, body: EventBody) -> Response:
     if len(name) > _LONGEST_EVENT:
         detail = f"The name of an event has at most {_LONGEST_EVENT} characters."
         raise ApiError(422, "invalid_event_name", "The name is not valid", detail)
-    _, text = to_storable(body.payload, max_bytes=context.settings.max_result_bytes, name="payload")
-    delivered = OutsideEvents(context.pool).emit(name, text, caller().by)
+    payload, _ = to_storable(body.payload, max_bytes=context.settings.max_result_bytes, name="payload")
+    delivered = context.runs.emit(name, payload, caller().by)
     return reply(EventAnswer(message="The event was stored.", name=name, delivered=delivered), 202)
 
 

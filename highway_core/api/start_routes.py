@@ -20,8 +20,8 @@ from highway_core.api.run_models import (
     WireStarted,
     WireStartedData,
 )
-from highway_core.api.start_request import Started as StartedRun
-from highway_core.api.start_request import StartRequest
+from highway_core.engine.durable.operations import Started as StartedRun
+from highway_core.engine.durable.operations import StartRequest
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.persistence.api_keys import Scope
 from highway_core.utils.json_values import to_storable

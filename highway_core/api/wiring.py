@@ -8,7 +8,7 @@ from highway_core.api.long_polls import LongPolls
 from highway_core.api.named_workflows import NamedWorkflows
 from highway_core.api.wrong_keys import WrongKeys
 from highway_core.config import Settings
-from highway_core.errors import ConfigError
+from highway_core.engine.durable.wiring import durable_services, open_durable
 from highway_core.persistence.api_keys import ApiKeys
 from highway_core.persistence.durable_connection import ConnectionPool
 from highway_core.persistence.run_reads import RunReads
@@ -42,7 +42,8 @@ def context_over(
 
 def open_context(settings: Settings, host: str | None = None, port: int | None = None) -> ApiContext:
     """The same over the database of ``settings``."""
-    raise ConfigError("DURABLE mode is not wired yet.")
+    services = durable_services(settings)
+    return context_over(settings, open_durable(settings, services), ToolRegistry(settings), host, port)
 
 
 def _linked(host: str) -> str:

@@ -14,11 +14,12 @@ import pytest
 from highway_core.api.app import create_app
 from highway_core.api.wiring import context_over
 from highway_core.config import Settings
+from highway_core.engine.durable.operations import DurableRuns
+from highway_core.engine.durable.wiring import durable_services
 from highway_core.errors import ConnectionLostError
 from highway_core.lifecycle import RunStatus
-from highway_core.persistence.durable_connection import ConnectionPool
 from highway_core.tools.registry import ToolRegistry
-from tests.api_client import DOCUMENT, Api, FakeRuns, database, folder_with
+from tests.api_client import DOCUMENT, Api, database, folder_with
 
 EVIL = "import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\n"
 
@@ -155,7 +156,7 @@ def test_what_the_engine_trips_over_is_not_shown(api: Api, monkeypatch: pytest.M
     def fail(*_: object) -> None:
         raise ZeroDivisionError("postgresql://user:hunter2@db/x")
 
-    monkeypatch.setattr(api.runs, "pause", fail)
+    monkeypatch.setattr(api.runs, "pause", fail, raising=False)
     answer = api.post(f"/workflow/pause/{run_id}")
     assert (answer.status_code, answer.get_json()["code"]) == (500, "internal_error")
     assert "hunter2" not in answer.text
@@ -169,7 +170,7 @@ def test_a_database_that_is_away_is_503_and_the_client_may_try_again(api: Api, m
     def fail(*_: object) -> None:
         raise ConnectionLostError("PostgreSQL at db.internal could not be reached: hunter2")
 
-    monkeypatch.setattr(api.runs, "pause", fail)
+    monkeypatch.setattr(api.runs, "pause", fail, raising=False)
     answer = api.post(f"/workflow/pause/{run_id}")
     assert (answer.status_code, answer.get_json()["code"]) == (503, "database_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
@@ -250,7 +251,8 @@ def test_a_run_s_status_survives_any_bytes_in_its_error(api: Api) -> None:
 
 def test_a_database_that_is_not_there_shows_as_503_without_the_password(caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings(database_url="postgresql://user:hunter2@127.0.0.1:1/none")
-    app = create_app(context=context_over(settings, FakeRuns(ConnectionPool(settings.database_url)), ToolRegistry()))
+    runs = DurableRuns(settings.database_url, durable_services(settings))
+    app = create_app(context=context_over(settings, runs, ToolRegistry()))
     client = app.test_client()
     for path in ("/workflows", "/readyz"):
         answer = client.get(path)

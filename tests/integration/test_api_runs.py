@@ -123,13 +123,13 @@ def test_a_run_is_told_what_to_do_and_by_whom(api: Api) -> None:
     assert (again.status_code, again.get_json()["code"]) == (409, "wrong_state")
     assert api.post(f"/api/v1/workflows/{run_id}/cancel").status_code == 409
     assert api.post(f"/workflow/retry/{run_id}").get_json()["status"] == RunStatus.RUNNING
-    assert api.post(f"/workflow/items/{run_id}/every", {"items": [1, 2]}).status_code == 202
+    assert api.post(f"/workflow/items/{run_id}/every", {"items": [1, 2]}).get_json()["code"] == "wrong_state"
     by = "local:127.0.0.1"
     assert [one for one in api.runs.told if one[0] != "cancel"] == [
         ("pause", run_id, by),
         ("unpause", run_id, by),
         ("retry", run_id, by),
-        ("add_items", run_id, "every", "[1, 2]", by),
+        ("add_items", run_id, "every", [1, 2], by),
     ]
     assert api.runs.told[2] == ("cancel", run_id, by, "no longer wanted")
 
