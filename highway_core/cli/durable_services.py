@@ -16,7 +16,7 @@ from highway_core.services.lifeline import follow
 from highway_core.services.loop import Stop, install_stop_signals
 
 
-def run(options: Namespace, output: Output) -> int:
+def run(options: Namespace, _output: Output) -> int:
     """The exit code: 0 when it was told to stop, 1 if it could not start."""
     if options.lifeline is not None:
         follow(options.lifeline)
@@ -27,7 +27,7 @@ def run(options: Namespace, output: Output) -> int:
         case "start-scheduler":
             return _until_stopped(settings, "scheduler", "Scheduler")
         case _:
-            return _serve(settings, output)
+            return _serve(settings)
 
 
 def with_options(settings: Settings, options: Namespace) -> Settings:
@@ -43,16 +43,17 @@ def with_options(settings: Settings, options: Namespace) -> Settings:
 
 
 def _until_stopped(settings: Settings, module: str, name: str) -> int:
-    stop = Stop()
-    restore = install_stop_signals(stop)
+    service = import_module(f"highway_core.services.{module}").__dict__[name](settings)
+    restore = install_stop_signals(service.stop)
     try:
-        import_module(f"highway_core.services.{module}").__dict__[name](settings, stop).run()
+        if await_database(f"The {module}", settings.database_url, service.stop):
+            service.run()
     finally:
         restore()
     return 0
 
 
-def _serve(settings: Settings, output: Output) -> int:
+def _serve(settings: Settings) -> int:
     stop = Stop()
     restore = install_stop_signals(stop)
     try:
@@ -61,7 +62,6 @@ def _serve(settings: Settings, output: Output) -> int:
     finally:
         restore()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server finishes its requests on KeyboardInterrupt
-    output.say(f"The API listens at http://{settings.api_host}:{settings.api_port}")
     try:
         import_module("highway_core.api.app").run_server(settings=settings)
     except KeyboardInterrupt:

@@ -16,8 +16,12 @@ from tests.acceptance.services import Services
 from tests.command_line import CLI, CommandLine, workflow
 from tests.waiting import eventually, runs
 
-CHAIN = workflow("a: {function: tools.log.info, args: [one]}", "b: {function: tools.log.info, dependencies: [a]}")
-HELD = workflow("a: {function: held.until, args: [gate]}", "b: {function: tools.log.info, dependencies: [a]}")
+CHAIN = workflow(
+    "a: {function: tools.log.info, args: [one]}", "b: {function: tools.log.info, args: [two], dependencies: [a]}"
+)
+HELD = workflow(
+    "a: {function: held.until, args: [gate]}", "b: {function: tools.log.info, args: [two], dependencies: [a]}"
+)
 TOOLS = """
 import time
 from pathlib import Path
