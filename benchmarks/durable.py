@@ -20,9 +20,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from durable_figures import Figures, as_json, tables
 from durable_limits import pgbench_rates, psycopg2_rates
+from durable_profile import profile
 from durable_systems import WORKERS, Contender, System, contenders, running, warm_up
 from environments import DEFAULT_FOLDER
 from postgres_server import Server, cpu_seconds, running_server, watch
@@ -48,6 +50,13 @@ class Scale:
 
 QUICK = Scale(runs=20, steps=5, chain=20, width=30, samples=10, sleepers=30, short_runs=50, limit_seconds=1)
 
+PROFILED: dict[str, Callable[[Scale], dict[str, Any]]] = {
+    "W1": lambda scale: {"do": "chains", "runs": scale.runs, "steps": scale.steps},
+    "W2": lambda scale: {"do": "chains", "runs": 1, "steps": scale.chain},
+    "W3": lambda scale: {"do": "fan_out", "width": scale.width},
+    "W6": lambda scale: {"do": "chains", "runs": scale.short_runs, "steps": 1},
+}
+
 
 def main() -> None:
     options = arguments()
@@ -55,6 +64,9 @@ def main() -> None:
     figures = Figures()
     with running_server(options.data) as server, tempfile.TemporaryDirectory() as folder:
         everyone = contenders(options.venvs, options.systems)
+        if options.profile:
+            print(*profile(everyone[0], server, Path(folder), PROFILED[options.profile](scale)), sep="\n")
+            return
         figures.setting = setting(server)
         for number in range(options.repetitions):
             for contender in everyone:
@@ -80,7 +92,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="a folder on the disk that PostgreSQL is to write to (temporary)")
     parser.add_argument("--venvs", type=Path, default=DEFAULT_FOLDER, help="where the peers' environments are kept")
     parser.add_argument("--json", action="store_true", help="print every sample as JSON instead of tables")
-    return parser.parse_args()
+    parser.add_argument("--profile", choices=PROFILED, help="only this workload of Highway, and where its time goes")
+    options = parser.parse_args()
+    if options.profile:
+        options.systems = {"highway"}
+    return options
 
 
 def measure(
@@ -100,6 +116,8 @@ def measure(
                 found["W2"].append(system.call("chains", runs=1, steps=scale.chain)["seconds"] / scale.chain * 1e3)
             elif workload == "W3":
                 found["W3"].append(system.call("fan_out", width=scale.width)["seconds"])
+                if contender.gathers:
+                    found["W3 gathered"].append(system.call("gathered", width=scale.width)["seconds"])
             elif workload == "W4":
                 samples = sorted(system.call("latency", samples=scale.samples)["samples"])
                 found["W4 p50"].append(samples[len(samples) // 2] * 1e3)

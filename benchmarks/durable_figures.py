@@ -23,6 +23,7 @@ METRICS = (
     Metric("W1", "W1 chains of 5: steps/s", more_is_better=True, digits=0),
     Metric("W2", "W2 chain of 200: ms a step", digits=2),
     Metric("W3", "W3 fan-out 1,000 and join: s", digits=2),
+    Metric("W3 gathered", "W3 in one process only: s", digits=2),
     Metric("W4 p50", "W4 submit to result, p50: ms"),
     Metric("W4 p99", "W4 submit to result, p99: ms"),
     Metric("W5 submit", "W5 asleep: submit, s", digits=2),

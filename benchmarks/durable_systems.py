@@ -33,6 +33,8 @@ class Contender:
     environ: dict[str, str] = field(default_factory=dict)
     services: tuple[str, ...] = ("worker",) * WORKERS
     sleeps: bool = True
+    gathers: bool = False
+    """It has another fan-out, of steps that stay in the process of their run."""
 
     @property
     def key(self) -> str:
@@ -118,7 +120,7 @@ def contenders(venvs: Path, wanted: set[str]) -> list[Contender]:
             environ={"PYTHONPATH": str(ROOT)},
             services=("worker",) * WORKERS + ("scheduler",),
         ),
-        "dbos": lambda: Contender("DBOS", "dbos_app.py", environment(venvs, "dbos", PACKAGES["dbos"])),
+        "dbos": lambda: Contender("DBOS", "dbos_app.py", environment(venvs, "dbos", PACKAGES["dbos"]), gathers=True),
         "absurd": lambda: Contender("Absurd", "absurd_app.py", environment(venvs, "absurd", PACKAGES["absurd"])),
         "bare": lambda: Contender("bare loop", "bare_loop.py", sleeps=False),
     }

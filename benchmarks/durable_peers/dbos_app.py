@@ -8,6 +8,7 @@ the two processes takes them. Queues are polled; the intervals are the best of t
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from importlib.metadata import version
@@ -49,6 +50,20 @@ def fan_out(width: int) -> int:
     for handle in handles:
         handle.get_result(polling_interval_sec=POLL)
     step(1)
+    return width
+
+
+@DBOS.step()
+async def awaited_step(number: int) -> dict[str, Any]:
+    return step_result(number)
+
+
+@DBOS.workflow()
+async def gathered(width: int) -> int:
+    """A fan-out of steps instead of workflows: they stay in this process, on its event loop."""
+    await awaited_step(0)
+    await asyncio.gather(*[awaited_step(number) for number in range(width)])
+    await awaited_step(1)
     return width
 
 
@@ -101,6 +116,9 @@ class Client(System):
     def submit_fan_out(self, width: int) -> None:
         self._submit(RUNS, "fan_out", 1, width)
 
+    def submit_gathered(self, width: int) -> None:
+        self._submit(RUNS, "gathered", 1, width)
+
     def submit_sleeps(self, runs: int, seconds: float) -> None:
         self._submit(SLEEPERS, "sleeper", runs, seconds)
 
@@ -112,7 +130,7 @@ class Client(System):
         return self._number("SELECT count(*) FROM dbos.workflow_status WHERE status IN ('ENQUEUED', 'PENDING')")
 
     def steps_done(self) -> int:
-        return self._number("SELECT count(*) FROM dbos.operation_outputs WHERE function_name = 'step'")
+        return self._number("SELECT count(*) FROM dbos.operation_outputs WHERE function_name ~ 'step$'")
 
     def asleep(self) -> int:
         return self._number(

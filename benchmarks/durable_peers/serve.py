@@ -8,6 +8,7 @@ import random
 import sys
 import time
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
 
 SUBMIT_AT_ONCE = 100
@@ -35,6 +36,10 @@ class System(ABC):
     @abstractmethod
     def submit_fan_out(self, width: int) -> None:
         """One run: a first step, so many that any worker may take, and a last one that waits for all of them."""
+
+    def submit_gathered(self, width: int) -> None:
+        """The same with steps that stay in the process of their run, where a system has that as well."""
+        raise NotImplementedError
 
     @abstractmethod
     def submit_sleeps(self, runs: int, seconds: float) -> None:
@@ -84,10 +89,10 @@ def _chains(system: System, runs: int, steps: int) -> dict[str, Any]:
     return {"seconds": end - begin, "submit": submitted - begin}
 
 
-def _fan_out(system: System, width: int) -> dict[str, Any]:
+def _fan_out(system: System, width: int, *, gathered: bool = False) -> dict[str, Any]:
     before = system.steps_done()
     begin = time.perf_counter()
-    system.submit_fan_out(width)
+    (system.submit_gathered if gathered else system.submit_fan_out)(width)
     _wait(system, 0.002)
     end = time.perf_counter()
     _expect(width + 2, system.steps_done() - before)
@@ -143,6 +148,7 @@ def _expect(wanted: int, seen: int) -> None:
 _WORKLOADS = {
     "chains": _chains,
     "fan_out": _fan_out,
+    "gathered": partial(_fan_out, gathered=True),
     "latency": _latency,
     "sleep_begin": _sleep_begin,
     "sleep_end": _sleep_end,
