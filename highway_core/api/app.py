@@ -52,15 +52,26 @@ def create_app(settings: Settings | None = None, context: ApiContext | None = No
 
 
 def run_server(host: str | None = None, port: int | None = None, settings: Settings | None = None) -> None:
-    """Serve until the process is told to stop."""
-    from waitress import serve  # noqa: PLC0415 - whoever only makes an application needs no server
-
+    """Serve until KeyboardInterrupt; StorageError if the database cannot be reached when it begins."""
     settings = settings or current_settings()
-    context = open_context(settings, host, port)
     host, port = host or settings.api_host, port or settings.api_port
+    context = open_context(settings, host, port)
+    server = make_server(create_app(settings, context), settings, host, port)
     _log.info("the API listens on http://%s:%d%s", host, port, " (keys required)" if context.keys_required else "")
-    serve(
-        create_app(settings, context),
+    try:
+        server.run()  # on KeyboardInterrupt it gives requests five seconds to finish
+    finally:
+        context.polls.close()
+        context.runs.close()
+        context.pool.close()
+
+
+def make_server(app: Flask, settings: Settings, host: str, port: int) -> Any:
+    """A waitress server that is bound and not yet run."""
+    from waitress import create_server  # noqa: PLC0415 - whoever only makes an application needs no server
+
+    return create_server(
+        app,
         host=host,
         port=port,
         threads=settings.api_threads,
@@ -70,6 +81,7 @@ def run_server(host: str | None = None, port: int | None = None, settings: Setti
         max_request_header_size=_HEADER_BYTES,
         max_request_body_size=max(settings.max_body_bytes, MAX_BYTES) * 2,
         clear_untrusted_proxy_headers=True,
+        asyncore_use_poll=True,
     )
 
 
