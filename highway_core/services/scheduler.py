@@ -14,18 +14,20 @@ from __future__ import annotations
 import logging
 import random
 import sys
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from highway_core.config import Settings, current_settings
 from highway_core.errors import HighwayError, StorageError
-from highway_core.persistence.durable_connection import DurableConnection
+from highway_core.persistence.durable_connection import ConnectionPool, DurableConnection
 from highway_core.persistence.presence import Presence
 from highway_core.persistence.schedule_store import ScheduleStore
 from highway_core.persistence.upkeep import Look, Upkeep
 from highway_core.services.database_gate import await_database
 from highway_core.services.loop import Backoff, ServiceLoop, Stop, install_stop_signals
+from highway_core.services.notifications import Notifier
 from highway_core.services.schedules import TIMER_CHANNEL, WORK_CHANNEL
 from highway_core.services.slot_starts import SlotStarter
 from highway_core.utils.clock import Clock, SystemClock
@@ -51,6 +53,7 @@ _SWEEP_LIMIT = 200
 _RETENTION = 3600.0
 _RETENTION_BATCH = 20
 _RETENTION_ROWS = 1000
+_NOTICES = 15.0
 _PRESENCE = 15.0
 _DEAD_AFTER = 900.0
 
@@ -99,9 +102,24 @@ class Scheduler:
         try:
             if await_database(_NAME, self.settings.database_url, self.stop):
                 logger.info("The Scheduler runs as %s", self._presence.worker_id)
+                threading.Thread(target=self._tell_people, name="highway-notices", daemon=True).start()
                 loop.run()
         finally:
             self.close()
+
+    def _tell_people(self) -> None:
+        """Notify of approvals whose worker died before it could; apart, because a receiver may take its time."""
+        pool = ConnectionPool(self.settings.database_url, "highway notices")
+        notifier = Notifier(self.settings, pool)
+
+        def tell() -> None:
+            try:
+                notifier.notify_pending()
+            except StorageError as error:
+                logger.debug("No look at approvals that nobody was told of: %s", error)  # the Scheduler itself says it
+
+        ServiceLoop("The notifier", tell, self.stop, interval=_NOTICES, logger=logger).run()
+        pool.close()
 
     def run_once(self) -> int:
         """One bounded pass over everything that is due; how many rows and runs it moved."""

@@ -15,12 +15,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from highway_core.engine.cron_slots import Slots, interval_before, missed_slots, parse_slots
+from highway_core.engine.durable.driver import start_row
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.loader import compile_document, read_text
 from highway_core.errors import ConnectionLostError, HighwayError
+from highway_core.lifecycle import QueueKind
 from highway_core.persistence.schedule_store import Schedule, ScheduleStore
 from highway_core.utils.clock import Clock, SystemClock
-from highway_core.utils.json_values import dumps
 
 SLOT_INPUTS = ("ds", "data_interval_start", "data_interval_end", "logical_date")
 """The inputs that every run of a schedule gets, beside the schedule's own."""
@@ -101,7 +102,11 @@ def slot_row(schedule: Schedule, workflow: CompiledWorkflow, slots: Slots, slot:
     run_id = f"sched-{schedule.schedule_id}-{_compact(slot)}"
     start, end = interval_before(slots, slot)
     inputs = slot_inputs(schedule, start, (start, end))
-    return {**run_row(schedule, workflow, run_id, inputs), "key": run_id, "slot": slot.timestamp()}
+    return {
+        **run_row(schedule, workflow, run_id, inputs),
+        "key": f"{QueueKind.START.value}:{run_id}",
+        "slot": slot.timestamp(),
+    }
 
 
 def slot_inputs(schedule: Schedule, logical: datetime, interval: tuple[datetime, datetime]) -> dict[str, Any]:
@@ -117,16 +122,10 @@ def slot_inputs(schedule: Schedule, logical: datetime, interval: tuple[datetime,
 
 def run_row(schedule: Schedule, workflow: CompiledWorkflow, run_id: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """A run of a schedule, for ``highway_submit``."""
-    model, inputs_json = workflow.model, dumps(dict(inputs))
+    row = start_row(run_id, workflow, inputs)
     return {
-        "id": run_id,
-        "name": model.name,
-        "hash": workflow.definition_hash,
-        "vars": dumps({**model.variables, **inputs}),
-        "inp": inputs_json,
-        "start": model.start_task,
-        "tags": dumps(model.tags),
-        "ph": hashlib.sha256(f"{workflow.definition_hash}{inputs_json}".encode()).hexdigest(),
+        **row,
+        "ph": hashlib.sha256(f"{workflow.definition_hash}\0{row['inp']}".encode()).hexdigest(),
         "who": f"schedule:{schedule.schedule_id}",
         "sid": schedule.schedule_id,
     }

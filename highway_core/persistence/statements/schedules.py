@@ -14,7 +14,7 @@ SELECT s.schedule_id, s.workflow_name, s.definition_hash, s.expression, s.timezo
 
 # The row of a schedule that is still due when we have it; whoever else has it starts its slots.
 LOCK_DUE = """
-SELECT 1 FROM schedules WHERE schedule_id = %s AND NOT paused AND next_slot <= clock_timestamp()
+SELECT 1 FROM schedules WHERE schedule_id = %s AND NOT paused AND next_slot <= statement_timestamp()
    FOR UPDATE SKIP LOCKED
 """
 
@@ -44,7 +44,7 @@ REMOVE = "DELETE FROM schedules WHERE schedule_id = %s"
 # What has a slot to start and room for a run, the longest due first. %s: the ids to leave out, open statuses, how many
 DUE = """
 SELECT s.schedule_id FROM schedules s
- WHERE NOT s.paused AND s.next_slot <= clock_timestamp() AND NOT s.schedule_id = ANY (%s)
+ WHERE NOT s.paused AND s.next_slot <= statement_timestamp() AND NOT s.schedule_id = ANY (%s)
    AND s.max_active_runs >
        (SELECT count(*) FROM workflows w WHERE w.schedule_id = s.schedule_id AND w.status = ANY (%s))
  ORDER BY s.next_slot LIMIT %s

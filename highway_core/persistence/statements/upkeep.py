@@ -1,7 +1,8 @@
 """What the Scheduler asks of the database: the next due moment, rows that got lost, and runs old enough to go.
 
 Statuses are parameters; psycopg2 writes them into the text, so that the partial indexes fit. Ages are seconds or days
-on the database's clock.
+on the database's clock: statement_timestamp() and not clock_timestamp(), which no index can be asked about because it
+changes from row to row.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 # Seconds until the first of: a timer, the end of a lease, a slot to come; and whether a slot is overdue.
 # %s: the statuses of waiting rows, the status of claimed rows
 LOOK = """
-SELECT extract(epoch FROM (SELECT min(due_at) FROM task_queue WHERE due_at IS NOT NULL AND status = ANY (%s)) - now.at),
-       extract(epoch FROM (SELECT min(lease_until) FROM task_queue WHERE status = %s) - now.at),
-       extract(epoch FROM (SELECT min(next_slot) FROM schedules WHERE NOT paused AND next_slot > now.at) - now.at),
-       EXISTS (SELECT 1 FROM schedules WHERE NOT paused AND next_slot <= now.at)
-  FROM (SELECT clock_timestamp() AS at) AS now
+SELECT extract(epoch FROM (SELECT min(due_at) FROM task_queue WHERE due_at IS NOT NULL AND status = ANY (%s))
+                          - statement_timestamp()),
+       extract(epoch FROM (SELECT min(lease_until) FROM task_queue WHERE status = %s) - statement_timestamp()),
+       extract(epoch FROM (SELECT min(next_slot) FROM schedules WHERE NOT paused AND next_slot > statement_timestamp())
+                          - statement_timestamp()),
+       (SELECT min(next_slot) FROM schedules WHERE NOT paused) <= statement_timestamp() IS TRUE
 """
 
 WAKE = "SELECT highway_wake(%s)"
@@ -28,7 +30,7 @@ NOTIFY = "SELECT pg_notify(%s, '')"
 LOST_WORK = """
 SELECT DISTINCT t.workflow_id FROM tasks t JOIN workflows w ON w.workflow_id = t.workflow_id
  WHERE t.status = ANY (%s) AND t.completed_at IS NULL AND t.node IS NOT NULL
-   AND t.updated_at < clock_timestamp() - %s * interval '1 second' AND w.mode = %s AND w.status = ANY (%s)
+   AND t.updated_at < statement_timestamp() - %s * interval '1 second' AND w.mode = %s AND w.status = ANY (%s)
    AND NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = t.workflow_id AND q.task_id = t.task_id)
  LIMIT %s
 """
@@ -37,7 +39,7 @@ SELECT DISTINCT t.workflow_id FROM tasks t JOIN workflows w ON w.workflow_id = t
 # %s: the mode, the statuses of such runs, their least age, the statuses of tasks that wait, how many
 LOST_RUNS = """
 SELECT w.workflow_id FROM workflows w
- WHERE w.mode = %s AND w.status = ANY (%s) AND w.updated_at < clock_timestamp() - %s * interval '1 second'
+ WHERE w.mode = %s AND w.status = ANY (%s) AND w.updated_at < statement_timestamp() - %s * interval '1 second'
    AND NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = w.workflow_id)
    AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.workflow_id = w.workflow_id AND t.completed_at IS NULL
                       AND t.status = ANY (%s))
@@ -53,7 +55,7 @@ INSERT INTO task_queue (workflow_id, task_id, kind, status, queue, priority, fen
 SELECT t.workflow_id, t.task_id, %s, %s, w.queue, coalesce(w.priority, 0), t.fence, t.attempt
   FROM tasks t JOIN workflows w ON w.workflow_id = t.workflow_id
  WHERE t.workflow_id = %s AND t.status = ANY (%s) AND t.completed_at IS NULL AND t.node IS NOT NULL
-   AND t.updated_at < clock_timestamp() - %s * interval '1 second'
+   AND t.updated_at < statement_timestamp() - %s * interval '1 second'
    AND NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = t.workflow_id AND q.task_id = t.task_id)
 ON CONFLICT DO NOTHING
 """
@@ -62,7 +64,7 @@ ON CONFLICT DO NOTHING
 REPAIR_RUN = """
 INSERT INTO task_queue (workflow_id, task_id, kind, status, queue, priority)
 SELECT w.workflow_id, '', %s, %s, w.queue, coalesce(w.priority, 0) FROM workflows w
- WHERE w.workflow_id = %s AND w.updated_at < clock_timestamp() - %s * interval '1 second'
+ WHERE w.workflow_id = %s AND w.updated_at < statement_timestamp() - %s * interval '1 second'
    AND NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = w.workflow_id)
    AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.workflow_id = w.workflow_id AND t.completed_at IS NULL
                       AND t.status = ANY (%s))
@@ -85,8 +87,8 @@ DELIVER = "SELECT highway_deliver(%s)"
 # %s: the mode, days, final statuses, days, open statuses, open statuses, how many
 LOCK_OLD_RUNS = """
 SELECT w.workflow_id FROM workflows w
- WHERE w.mode = %s AND w.start_time < clock_timestamp() - %s * interval '1 day'
-   AND w.status = ANY (%s) AND w.end_time < clock_timestamp() - %s * interval '1 day'
+ WHERE w.mode = %s AND w.start_time < statement_timestamp() - %s * interval '1 day'
+   AND w.status = ANY (%s) AND w.end_time < statement_timestamp() - %s * interval '1 day'
    AND NOT EXISTS (SELECT 1 FROM workflows p WHERE p.workflow_id = w.parent_workflow_id AND p.status = ANY (%s))
    AND NOT EXISTS (SELECT 1 FROM workflows c WHERE c.parent_workflow_id = w.workflow_id AND c.status = ANY (%s))
  ORDER BY w.start_time LIMIT %s FOR UPDATE OF w SKIP LOCKED
@@ -105,13 +107,13 @@ DELETE_EVENTS = """
 DELETE FROM events WHERE id IN (
     SELECT e.id FROM events e, (SELECT coalesce(min(w.start_time), 'infinity') AS at FROM workflows w
                                  WHERE w.mode = %s AND w.status = ANY (%s)) AS oldest
-     WHERE e.created_at < least(oldest.at, clock_timestamp() - %s * interval '1 day') ORDER BY e.id LIMIT %s)
+     WHERE e.created_at < least(oldest.at, statement_timestamp() - %s * interval '1 day') ORDER BY e.id LIMIT %s)
 """
 
 # A key outlives its run, so that a late repetition of a start is recognised. %s: days, how many
 DELETE_KEYS = """
 DELETE FROM idempotency_keys WHERE key IN (
-    SELECT k.key FROM idempotency_keys k WHERE k.created_at < clock_timestamp() - %s * interval '1 day'
+    SELECT k.key FROM idempotency_keys k WHERE k.created_at < statement_timestamp() - %s * interval '1 day'
        AND NOT EXISTS (SELECT 1 FROM workflows w WHERE w.workflow_id = k.workflow_id) LIMIT %s)
 """
 
@@ -121,4 +123,4 @@ INSERT INTO workers (worker_id, service, host, pid, queues, concurrency) VALUES 
 ON CONFLICT ON CONSTRAINT pk_workers DO UPDATE SET seen_at = clock_timestamp()
 """
 GONE = "DELETE FROM workers WHERE worker_id = %s"
-FORGET_DEAD = "DELETE FROM workers WHERE seen_at < clock_timestamp() - %s * interval '1 second'"
+FORGET_DEAD = "DELETE FROM workers WHERE seen_at < statement_timestamp() - %s * interval '1 second'"

@@ -1,0 +1,77 @@
+"""What the Scheduler asks all the time is answered from an index, however much else the tables hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from highway_core.lifecycle import RUN_FINAL, RunStatus, TaskStatus
+from highway_core.persistence.durable_connection import DurableConnection
+from highway_core.persistence.schema import require_schema
+from highway_core.persistence.statements import schedules, upkeep
+
+_OPEN = [status.value for status in RunStatus if status not in RUN_FINAL]
+_FINAL = [status.value for status in RUN_FINAL]
+_FILL = """
+INSERT INTO workflows (workflow_id, workflow_name, mode, status, start_time, updated_at, end_time, owner)
+SELECT 'r' || n, 'test', 'DURABLE', CASE WHEN n <= 5000 THEN 'running' ELSE 'completed' END,
+       at, at, CASE WHEN n > 5000 THEN at END, ''
+  FROM (SELECT n, clock_timestamp() - n * interval '1 minute' AS at FROM generate_series(1, 20000) AS n) AS one;
+INSERT INTO task_queue (workflow_id, task_id, kind, status, due_at, lease_until)
+SELECT 'r' || n, 't', 'work', CASE n % 3 WHEN 0 THEN 'QUEUED' WHEN 1 THEN 'running' ELSE 'WAITING_FOR_TIMER' END,
+       CASE n % 3 WHEN 2 THEN clock_timestamp() + n * interval '1 second' END,
+       CASE n % 3 WHEN 1 THEN clock_timestamp() + n * interval '1 second' END
+  FROM generate_series(1, 5000) AS n;
+INSERT INTO workflow_definitions VALUES ('h', 'test', '{}', clock_timestamp());
+INSERT INTO schedules (schedule_id, workflow_name, definition_hash, expression, next_slot, paused)
+SELECT 's' || n, 'test', 'h', '@daily', clock_timestamp() + n * interval '1 minute', n % 2 = 0
+  FROM generate_series(1, 5000) AS n;
+INSERT INTO events (name, payload_json, created_at)
+SELECT 'e' || n, '1', clock_timestamp() - n * interval '1 s' FROM generate_series(1, 5000) AS n;
+"""
+
+
+@pytest.fixture(scope="module")
+def connection(postgres_server: str) -> Iterator[DurableConnection]:
+    name = "scheduler_plans"
+    admin = DurableConnection(postgres_server)
+    admin.run(f"CREATE DATABASE {name}")
+    url = postgres_server.replace("/postgres?", f"/{name}?")
+    require_schema(url)
+    connection = DurableConnection(url)
+    connection.run(_FILL)
+    connection.run("VACUUM ANALYZE")
+    yield connection
+    connection.close()
+    admin.run(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "values", "indexes"),
+    [
+        (
+            upkeep.LOOK,
+            ([TaskStatus.WAITING_FOR_TIMER.value, TaskStatus.WAITING_FOR_EVENT.value], TaskStatus.RUNNING.value),
+            {"idx_queue_due", "idx_queue_lease", "idx_schedules_next"},
+        ),
+        (schedules.DUE, ([], _OPEN, 100), {"idx_schedules_next", "uix_workflows_slot"}),
+        (schedules.LOCK_DUE, ("s7",), set()),
+        (upkeep.UNDELIVERED, (TaskStatus.WAITING_FOR_EVENT.value, 200), {"idx_queue_event"}),
+        (
+            upkeep.LOCK_OLD_RUNS,
+            ("DURABLE", 365, _FINAL, 365, _OPEN, _OPEN, 20),
+            {"idx_workflows_start_time"},
+        ),
+        (upkeep.LOCK_RUN, ("r7", _OPEN), {"pk_workflows"}),
+    ],
+)
+def test_a_frequent_statement_reads_no_table_from_end_to_end(
+    connection: DurableConnection, statement: str, values: Sequence[Any], indexes: set[str]
+) -> None:
+    plan = "\n".join(row[0] for row in connection.fetch(f"EXPLAIN {statement}", values))
+    assert "Seq Scan" not in plan, plan
+    assert "Index Cond: (start_time" in plan or statement is not upkeep.LOCK_OLD_RUNS, plan
+    assert {index for index in indexes if index in plan} == indexes, plan
