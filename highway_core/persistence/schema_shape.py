@@ -25,6 +25,7 @@ SELECT kind, name, replace(replace(definition, schema || '.', ''), '"', '') FROM
     UNION ALL SELECT 'constraint', c.conname, n.nspname, pg_get_constraintdef(c.oid)
       FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE c.contype <> 'n'
     UNION ALL SELECT 'function', p.proname, n.nspname, md5(p.prosrc) || ' ' || pg_get_function_arguments(p.oid)
+           || coalesce(array_to_string(p.proconfig, ' '), '')
       FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 ) AS everything WHERE schema = %s
 """

@@ -157,12 +157,13 @@ BEGIN
       FROM json_to_recordset(p -> 'approvals') AS x(id text, r text, t text, f bigint, prompt text, assignee text,
             choices text, hash text, expires double precision)
      WHERE x.r = ANY (fresh);
+    -- The status is compared so that no index of all open approvals seems to fit.
     UPDATE approvals a SET status = x.st
       FROM json_to_recordset(p -> 'approvals_over') AS x(r text, t text, st text)
-     WHERE a.workflow_id = x.r AND a.task_id = x.t AND a.status = @APPROVAL_PENDING@ AND x.r = ANY (fresh);
+     WHERE a.workflow_id = x.r AND a.task_id = x.t AND (a.status || '') = @APPROVAL_PENDING@ AND x.r = ANY (fresh);
     UPDATE approvals a SET status = @APPROVAL_CANCELLED@
       FROM json_to_recordset(p -> 'ended') AS x(r text)
-     WHERE a.workflow_id = x.r AND a.status = @APPROVAL_PENDING@ AND x.r = ANY (fresh);
+     WHERE a.workflow_id = x.r AND (a.status || '') = @APPROVAL_PENDING@ AND x.r = ANY (fresh);
     PERFORM highway_start(p -> 'children', fresh);
     INSERT INTO task_queue (workflow_id, task_id, kind, status, queue, priority, payload_json)
     SELECT x.r, x.t, x.k, @QUEUED@, w.queue, coalesce(w.priority, 0), x.pl
@@ -416,14 +417,15 @@ BEGIN
     RETURN answer;
 END $$;
 
--- Put back work whose worker is gone; bounded, and safe with any number of callers. The number of rows.
+-- Put back work whose worker is gone; bounded, and safe with any number of callers. The number of rows. (An index can be
+-- asked about statement_timestamp(), and not about clock_timestamp(), which changes from row to row.)
 CREATE OR REPLACE FUNCTION highway_rescue(p_limit integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     amount integer;
 BEGIN
     WITH lost AS MATERIALIZED (
         SELECT workflow_id, task_id, kind FROM task_queue
-         WHERE status = @RUNNING@ AND lease_until < clock_timestamp()
+         WHERE status = @RUNNING@ AND lease_until < statement_timestamp()
          ORDER BY lease_until LIMIT p_limit FOR UPDATE SKIP LOCKED)
     UPDATE task_queue q
        SET status = @QUEUED@, lease_until = NULL, worker_id = NULL, lease_losses = q.lease_losses + 1,
@@ -444,7 +446,7 @@ DECLARE
 BEGIN
     WITH due AS MATERIALIZED (
         SELECT workflow_id, task_id, kind FROM task_queue
-         WHERE due_at <= clock_timestamp() AND status IN (@WAITING_FOR_TIMER@, @WAITING_FOR_EVENT@)
+         WHERE due_at <= statement_timestamp() AND status IN (@WAITING_FOR_TIMER@, @WAITING_FOR_EVENT@)
          ORDER BY due_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
     UPDATE task_queue q SET status = @QUEUED@, created_at = q.due_at, due_at = NULL
       FROM due WHERE q.workflow_id = due.workflow_id AND q.task_id = due.task_id AND q.kind = due.kind;

@@ -62,7 +62,7 @@ CREATE TABLE task_queue (
 CREATE INDEX idx_queue_poll ON task_queue (queue, priority DESC, created_at) WHERE status = 'QUEUED' AND kind = 'work';
 -- Messages need no free thread: they are claimed apart from the work.
 CREATE INDEX idx_queue_messages ON task_queue (queue, created_at) WHERE status = 'QUEUED' AND kind <> 'work';
-CREATE INDEX idx_queue_due ON task_queue (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX idx_queue_due ON task_queue (due_at) WHERE due_at IS NOT NULL AND status <> 'PAUSED';
 CREATE INDEX idx_queue_event ON task_queue (event_name) WHERE status = 'WAITING_FOR_EVENT';
 CREATE INDEX idx_queue_lease ON task_queue (lease_until) WHERE status = 'running';
 
