@@ -122,10 +122,6 @@ class ApprovalStore:
     def by_id(self, approval_id: str) -> Approval | None:
         return self._find(statements.BY_ID, approval_id)
 
-    def of_task(self, run_id: str, task_id: str) -> Approval | None:
-        """The newest one of a task instance."""
-        return self._find(statements.OF_TASK, run_id, task_id)
-
     def open(
         self,
         *,
@@ -158,7 +154,7 @@ class ApprovalStore:
                 moment = connection.value(statements.DECIDE, (decision, who, via, said, approval_id))
                 if moment is None:  # its time ran out between the two statements
                     raise DecisionRefusedError(_found(connection, approval_id), Refusal.EXPIRED)
-                queue = connection.value(statements.WAKE, (approval.task_id, approval.run_id))
+                queue = connection.value(statements.WAKE, (approval_id,))
             _hint(connection, queue)
         _log.info(
             "approval decided",

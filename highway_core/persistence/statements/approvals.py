@@ -21,7 +21,6 @@ SELECT a.approval_id, a.workflow_id, w.workflow_name, w.definition_hash, w.statu
 
 BY_ID: Final = _FIND + "WHERE a.approval_id = %s"
 BY_TOKEN: Final = _FIND + "WHERE a.token_hash = %s"
-OF_TASK: Final = _FIND + "WHERE a.workflow_id = %s AND a.task_id = %s ORDER BY a.fence DESC, a.created_at DESC LIMIT 1"
 
 OPEN: Final = (
     _FIND
@@ -49,16 +48,16 @@ RETURNING decided_at
 """  # noqa: S608 - made of statuses
 
 WAKE: Final = f"""
-INSERT INTO task_queue AS q (workflow_id, task_id, kind, status, queue, priority)
-SELECT w.workflow_id, %s, '{QueueKind.APPROVAL}',
+INSERT INTO task_queue AS q (workflow_id, task_id, kind, status, queue, priority, payload_json)
+SELECT a.workflow_id, a.task_id, '{QueueKind.APPROVAL}',
        CASE WHEN w.status = '{RunStatus.PAUSED}' THEN '{RunStatus.PAUSED}' ELSE '{TaskStatus.QUEUED}' END,
-       w.queue, coalesce(w.priority, 0)
-  FROM workflows AS w WHERE w.workflow_id = %s
+       w.queue, coalesce(w.priority, 0), a.fence::text
+  FROM approvals AS a JOIN workflows AS w ON w.workflow_id = a.workflow_id WHERE a.approval_id = %s
     ON CONFLICT ON CONSTRAINT pk_task_queue DO UPDATE
    SET status = excluded.status, created_at = clock_timestamp(), due_at = NULL, lease_until = NULL, worker_id = NULL
 RETURNING q.queue
 """  # noqa: S608 - made of statuses
-"""task, run. A row that a worker holds is taken from it: what that worker saw, it saw before the decision."""
+"""A row that a worker holds is taken from it: what that worker saw, it saw before the decision."""
 
 NOTIFY: Final = "SELECT pg_notify(%s, %s)"
 
