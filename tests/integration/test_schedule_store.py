@@ -191,6 +191,24 @@ def test_every_slot_gets_one_run_however_many_schedulers_there_are(
     assert slots == [(first + timedelta(minutes=number)).strftime("%Y-%m-%dT%H:%M") for number in range(len(slots))]
 
 
+def test_a_schedule_belongs_to_one_scheduler_at_a_time_and_the_next_one_sees_what_it_started(
+    schedules: Schedules, connection: DurableConnection, postgres_url: str
+) -> None:
+    schedules.register(_workflow("@hourly", catchup=True, max_active_runs=2))
+    _set_next(connection, "2024-01-01T00:00Z")
+    other = ScheduleStore(DurableConnection(postgres_url))
+    with other.locked("nightly") as held:
+        assert held is not None
+        assert _start(connection) == 0
+    assert _start(connection) == 2
+    with other.locked("nightly") as held:
+        assert held is not None
+        assert held.active_runs == 2
+    schedules.pause("nightly")
+    with other.locked("nightly") as held:
+        assert held is None
+
+
 def test_a_schedule_that_is_removed_and_registered_anew_starts_no_slot_twice(
     schedules: Schedules, connection: DurableConnection
 ) -> None:

@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -210,6 +212,17 @@ def test_it_signs_in_and_off_and_forgets_services_that_died(connection: DurableC
     assert _seen(connection)() == 0
 
 
+def test_as_a_process_it_ends_in_order_at_sigterm(connection: DurableConnection, postgres_url: str) -> None:
+    environ = {**os.environ, "HIGHWAY_DATABASE_URL": postgres_url}
+    command = [sys.executable, "-m", "highway_core.services.scheduler"]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert eventually(_seen(connection), within=30)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=20)[1]
+    assert process.returncode == 0, said
+    assert _seen(connection)() == 0
+
+
 def test_a_database_of_another_version_is_refused(connection: DurableConnection, postgres_url: str) -> None:
     connection.run("UPDATE alembic_version SET version_num = 'highway_9999'")
     with pytest.raises(SchemaError, match="highway_9999"):
@@ -221,7 +234,9 @@ def test_no_database_of_a_kind_that_it_can_use_says_how_to_get_one() -> None:
         Scheduler(Settings())
 
 
-def test_it_goes_on_after_postgresql_was_killed_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_goes_on_after_postgresql_was_killed_and_says_so_once_as_does_one_started_meanwhile(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
     home = Path(tempfile.mkdtemp(prefix="hwpg"))
     server = EmbeddedPostgres(home)
@@ -236,13 +251,14 @@ def test_it_goes_on_after_postgresql_was_killed_and_says_so_once(caplog: pytest.
             os.kill(int((home / "postgres/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
             assert eventually(lambda: _said(caplog, "waits for the database"))
             assert not eventually(lambda: len(_said(caplog, "waits for the database")) > 1, within=1.5)
-            server.start()
-            _sleepers(connection, 1, "interval '0.1 s'")
-            assert eventually(lambda: Rows(connection).queued())
-            connection.run("DELETE FROM task_queue")
-            assert eventually(lambda: _said(caplog, "works again"))
+            with _running(Scheduler(_settings(url))):
+                assert eventually(lambda: len(_said(caplog, "waits for the database")) == 2)
+                server.start()
+                _sleepers(connection, 1, "interval '0.1 s'")
+                assert eventually(lambda: Rows(connection).queued())
+                assert eventually(lambda: len(_said(caplog, "works again")) == 2)
             connection.close()
-        assert len(_said(caplog, "waits for the database")) == len(_said(caplog, "works again")) == 1
+        assert len(_said(caplog, "waits for the database")) == 2
     finally:
         server.stop()
         shutil.rmtree(home, ignore_errors=True)
