@@ -14,7 +14,8 @@
     │   ├── RunInterruptedError   stopped by Ctrl-C or SIGTERM; the run can be resumed
     │   └── RunStateError         what was asked for does not go with the run's status
     ├── ScheduleError             a schedule that cannot be registered or found
-    ├── ApprovalError             a decision that cannot be taken; carries the approval as it stands
+    ├── ApprovalError             a decision that cannot be taken
+    │   └── DecisionRefusedError  (persistence.approval_store) carries the approval as it stands and the reason
     ├── StorageError              the store could not be read or written
     │   ├── ConnectionLostError   PostgreSQL went away in mid-call: it may or may not have been carried out
     │   └── SchemaError           a database whose schema this version of Highway does not work with
