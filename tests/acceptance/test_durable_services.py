@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -191,7 +192,7 @@ def test_a_database_that_is_not_there_yet_is_waited_for_and_that_is_said_once(
         service.says("waits for the database, and tries again: .*later_test_")
     time.sleep(1.5)  # the time in which a loop without pauses would say it a hundred times
     assert [service.log().count("waits for the database") for service in (worker, scheduler)] == [1, 1]
-    created = missing.rpartition("/")[2].partition("?")[0]
+    created = urlsplit(missing).path.strip("/")
     _sql(postgres_server, f"CREATE DATABASE {created}")
     try:
         for service in (worker, scheduler):
