@@ -18,8 +18,10 @@ SELECT extract(epoch FROM (SELECT min(due_at) FROM task_queue WHERE due_at IS NO
        (SELECT min(next_slot) FROM schedules WHERE NOT paused) <= statement_timestamp() IS TRUE
 """
 
-WAKE = "SELECT highway_wake(%s)"
-RESCUE = "SELECT highway_rescue(%s)"
+# Not waited for until they are on disk: what a crash takes back is due again, and what somebody did because of them is
+# later in the log and cannot be on disk without them. For this transaction only, whoever uses the session next.
+WAKE = "SELECT highway_wake(%s), set_config('synchronous_commit', 'off', true)"
+RESCUE = "SELECT highway_rescue(%s), set_config('synchronous_commit', 'off', true)"
 
 # Channels that listeners hear; the payload is empty: "look".
 NOTIFY = "SELECT pg_notify(%s, '')"
