@@ -80,6 +80,8 @@ class QueueKind(StrEnum):
     """The moment of a wait has come."""
     RETRY = "retry"
     """The next attempt is due."""
+    KEY = "key"
+    """The holder of an idempotency key may be done by now."""
     TIMEOUT = "timeout"
     """A task that waits has outlived its timeout."""
     BRANCH_TIMEOUT = "branch_timeout"

@@ -69,14 +69,14 @@ def postgres15_server() -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of a new, empty database, which is dropped with its connections after the test."""
-    with _new_database(postgres_server) as url:
+    with new_database(postgres_server) as url:
         yield url
 
 
 @pytest.fixture
 def postgres15_url(postgres15_server: str) -> Iterator[str]:
     """The same on PostgreSQL 15."""
-    with _new_database(postgres15_server) as url:
+    with new_database(postgres15_server) as url:
         yield url
 
 
@@ -89,14 +89,14 @@ def each_postgres_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def durable_url(postgres_server: str) -> Iterator[str]:
     """The URL of a new database with the schema of DURABLE mode."""
-    with _new_database(postgres_server, _template(postgres_server)) as url:
+    with new_database(postgres_server, _template(postgres_server)) as url:
         yield url
 
 
 @pytest.fixture
 def durable15_url(postgres15_server: str) -> Iterator[str]:
     """The same on PostgreSQL 15."""
-    with _new_database(postgres15_server, _template(postgres15_server)) as url:
+    with new_database(postgres15_server, _template(postgres15_server)) as url:
         yield url
 
 
@@ -123,7 +123,7 @@ def _template(server: str) -> str:
 
 
 @contextmanager
-def _new_database(server: str, template: str = "template1") -> Iterator[str]:
+def new_database(server: str, template: str = "template1") -> Iterator[str]:
     import psycopg2
 
     name = f"test_{next(_numbers)}"

@@ -86,6 +86,20 @@ def _read_file(source: str) -> Source:
     return Source(document.data, str(path), document)
 
 
+class _EveryName(frozenset[str]):
+    """Holds whatever is looked for in it."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __bool__(self) -> bool:
+        return True
+
+
+EVERY_NAME: frozenset[str] = _EveryName()
+"""The inputs of a document that was checked against its run's inputs before: nobody need know them to compile it."""
+
+
 def compile_document(
     source: Source,
     tools: Tools | None = None,
@@ -107,7 +121,7 @@ def compile_document(
         raise AssertionError("a document without a model has a problem")
     check_schedule(model, report)
     scope = _flatten(model, report)
-    names = None if inputs is None else frozenset(inputs)
+    names = inputs if inputs is None or isinstance(inputs, frozenset) else frozenset(inputs)
     Checker(report, frozenset(model.variables), names, tools).check(scope)
     graph = ScopeCompiler(scope, report).compile()
     text = _canonical(data, report)

@@ -251,6 +251,22 @@ class Steps:
         self.run.move(instance, TaskStatus.WAITING_FOR_TIMER)
         self._loop.timer(self, instance, QueueKind.RETRY, moment)
 
+    def wait_for_key(self, instance: Instance, moment: datetime) -> None:
+        """Somebody else holds the task's idempotency key: begin the same attempt again at ``moment``."""
+        policy = instance.node.task.attempt_timeout
+        if policy is not None:
+            end = (instance.started_at or self._loop.now()) + policy.timeout
+            if end <= self._loop.now():
+                self._expired(instance, QueueKind.TIMEOUT)
+                return
+            moment = min(moment, end)
+        instance.attempt -= 1
+        instance.epoch += 1
+        instance.stop = None
+        instance.wake_at = moment
+        self.run.move(instance, TaskStatus.WAITING_FOR_TIMER)
+        self._loop.timer(self, instance, QueueKind.KEY, moment)
+
     def _note_attempt(self, instance: Instance, status: TaskStatus, error: str | None) -> None:
         if self._runner.works(instance.node):
             self.recorder.attempt(instance, status, self._loop.now(), error)
@@ -284,6 +300,8 @@ class Steps:
             case QueueKind.RETRY:
                 instance.error = None
                 instance.started_at = None
+                self.run.queue(instance)
+            case QueueKind.KEY:
                 self.run.queue(instance)
             case QueueKind.EVENT:
                 self._missed(instance)

@@ -11,6 +11,7 @@ back without that counting as an attempt, and ends. A second signal ends it at o
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from highway_core.config import Settings, current_settings
 from highway_core.engine.durable.desk import Desk
 from highway_core.engine.durable.driver import Driver
 from highway_core.engine.durable.inputs import Answer, Input, Message, Work
+from highway_core.engine.durable.operations import TIMER, WORK
 from highway_core.engine.durable.wiring import durable_services
 from highway_core.errors import ConnectionLostError, StorageError
 from highway_core.lifecycle import QueueKind
@@ -186,11 +188,12 @@ class Worker:
                     self._hands.answered(one)
                     self._may_claim = self._may_claim or self._hands.crowded
         driver = self._driver
-        self._caller.call(work=driver.enqueued > 0, ended=driver.ended)
-        if driver.enqueued:
-            driver.enqueued = 0
-            self._may_claim = True
-        driver.ended = []
+        channels = [WORK] if driver.enqueued else []
+        if driver.soonest < self._now().timestamp() + self.poll_interval:
+            channels.append(TIMER)
+        self._caller.call(channels, driver.ended)
+        self._may_claim = self._may_claim or driver.enqueued > 0
+        driver.enqueued, driver.soonest, driver.ended = 0, math.inf, []
         asked, driver.asked = driver.asked, []
         self._teller.ask(asked)
 
@@ -222,7 +225,7 @@ class Worker:
             self._connection.run(upkeep.GONE, (self.worker_id,))
         except StorageError as error:
             logger.warning("what was not finished is taken back when its lease ends: %s", error)
-        self._caller.call(work=bool(held), ended=())
+        self._caller.call([WORK])
         self._caller.flush()
 
     def _keep_registered(self) -> None:

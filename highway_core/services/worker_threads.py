@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
 
 from highway_core.engine.durable.operations import DONE, WORK
@@ -106,16 +106,16 @@ class Caller:
         self._connection = connection
         self._wanted = threading.Event()
         self._lock = threading.Lock()
-        self._work = False
+        self._channels: set[str] = set()
         self._ended: list[str] = []
 
-    def call(self, *, work: bool, ended: Sequence[str]) -> None:
-        """There is work for others; these runs have ended."""
-        if not work and not ended:
-            return
+    def call(self, channels: Iterable[str], ended: Sequence[str] = ()) -> None:
+        """There is something on ``channels``; these runs have ended."""
         with self._lock:
-            self._work = self._work or work
+            self._channels.update(channels)
             self._ended.extend(ended)
+            if not self._channels and not self._ended:
+                return
         self._wanted.set()
 
     def run(self, stop: Stop) -> None:
@@ -130,11 +130,11 @@ class Caller:
         """Tell now. A hint that cannot be told is lost: whoever waits looks for himself after a while."""
         self._wanted.clear()
         with self._lock:
-            work, self._work = self._work, False
+            channels, self._channels = self._channels, set()
             ended, self._ended = self._ended, []
         try:
-            if work:
-                self._connection.run("SELECT pg_notify(%s, '')", (WORK,))
+            for channel in channels:
+                self._connection.run("SELECT pg_notify(%s, '')", (channel,))
             for payload in _payloads(ended):
                 self._connection.run("SELECT pg_notify(%s, %s)", (DONE, payload))
         except StorageError as error:

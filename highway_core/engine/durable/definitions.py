@@ -9,7 +9,7 @@ from typing import Protocol
 
 from highway_core.engine.definitions import Definitions
 from highway_core.engine.graph import CompiledWorkflow
-from highway_core.engine.loader import compile_document, read_text
+from highway_core.engine.loader import EVERY_NAME, compile_document, read_text
 from highway_core.engine.validation import Tools
 from highway_core.errors import RunError, StorageError
 
@@ -47,20 +47,23 @@ class DurableDefinitions:
         text = store.definition(definition_hash)
         if text is None:
             raise StorageError(f"The document {definition_hash} of a run is not in the database any more.")
-        compiled = compile_document(read_text(text, "stored document"), self._tools)[0]
+        compiled = compile_document(read_text(text, "stored document"), self._tools, EVERY_NAME)[0]
         self.remember(compiled)
         return compiled
 
     def by_name(self, name: str, definition_id: str | None, store: DefinitionStore) -> CompiledWorkflow:
-        """A workflow that a task starts: of that hash, else the newest stored of that name, else one of the folder."""
+        """A workflow that a task starts: of that hash, else one of the folder, else the newest stored of that name."""
         if definition_id is not None:
             if store.definition(definition_id) is None:
                 raise RunError(f"There is no workflow with the definition id '{definition_id}'.")
             return self.by_hash(definition_id, store)
-        newest = store.newest_definition(name)
-        if newest is not None:
+        try:
+            compiled = Definitions(self._folders, self._tools).find(name)
+        except RunError:
+            newest = store.newest_definition(name)
+            if newest is None:
+                raise
             return self.by_hash(newest, store)
-        compiled = Definitions(self._folders, self._tools).find(name)
         self.keep(compiled, store)
         return compiled
 

@@ -8,6 +8,7 @@ row, a child run is a row; nothing is held in memory that a killed process would
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -53,6 +54,8 @@ class Driver(ImageDriver):
         """The instance that is being started because its work was claimed from the queue."""
         self.enqueued = 0
         """Rows that others may claim, made since somebody asked."""
+        self.soonest = math.inf
+        """The earliest moment (seconds since 1970) that was asked for since somebody asked."""
         self.asked: list[str] = []
         """Approvals that have been committed since somebody asked: people are to be told."""
         self.late_answers = 0
@@ -141,6 +144,8 @@ class Driver(ImageDriver):
         known = image.changes.queue.get(key, {})
         row = queue_row(image.run_id, path, kind, status, q=image.queue, p=image.priority, **more)
         image.changes.queue[key] = {**known, **row}
+        if "du" in more:
+            self.soonest = min(self.soonest, more["du"])
 
     def start_claimed(self, image: Image, instance: Instance) -> None:
         """Start what was claimed."""

@@ -62,8 +62,8 @@ class Image:
         self.run = DurableRun(compiled, self.run_id, inputs, driver, moment_of(row["at"]) or utc_now())
         self.run.depth = row["depth"]
         self.run.begin_values()
-        if row["slot"] is not None:
-            self.run.info["ds"] = str(moment_of(row["slot"]))[:10]
+        if row["slot"] is not None and "ds" in inputs:
+            self.run.info["ds"] = inputs["ds"]  # the day of the slot, in the schedule's zone
         self.changes = Changes(self.run, row["n"])
         self.steps = Steps(self.run, self.changes, driver, driver.services)
         self.replay = Replay(self.run, lambda path: fetch(self.run_id, path), self._respawn)

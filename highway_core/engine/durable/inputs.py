@@ -228,7 +228,7 @@ def begin(driver: Driver, image: Image) -> None:
 
 def _to_task(driver: Driver, image: Image, instance: Instance, kind: QueueKind, claim: Claim) -> None:
     match kind:
-        case QueueKind.WAKE | QueueKind.RETRY | QueueKind.TIMEOUT | QueueKind.BRANCH_TIMEOUT:
+        case QueueKind.WAKE | QueueKind.RETRY | QueueKind.KEY | QueueKind.TIMEOUT | QueueKind.BRANCH_TIMEOUT:
             image.steps.due(instance, kind, int(claim.payload or 0))
         case QueueKind.EVENT:
             epoch = int(claim.payload or 0)

@@ -37,8 +37,7 @@ class DurableKeys:
         if left is None and mine:
             instance.key = key
         elif left is None:
-            instance.attempt -= 1
-            image.steps.delay(instance, image.run.now() + _MOMENT, None)
+            image.steps.wait_for_key(instance, image.run.now() + _MOMENT)
         return left
 
     def holds(self, instance: Instance) -> bool:

@@ -32,6 +32,8 @@ from highway_core.utils.json_values import dumps
 
 WORK = "highway_work"
 """The channel on which those who have nothing to do hear that there is something."""
+TIMER = "highway_timer"
+"""The channel on which Schedulers hear of a moment that comes before they would look again."""
 DONE = "highway_done"
 """The channel on which the ends of runs are told."""
 

@@ -422,6 +422,7 @@ END $$;
 CREATE OR REPLACE FUNCTION highway_rescue(p_limit integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     amount integer;
+    moment timestamptz := clock_timestamp(); -- a volatile function in the condition would scan the index
 BEGIN
     WITH lost AS MATERIALIZED (
         SELECT workflow_id, task_id, kind FROM task_queue
@@ -443,6 +444,7 @@ END $$;
 CREATE OR REPLACE FUNCTION highway_wake(p_limit integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     amount integer;
+    moment timestamptz := clock_timestamp();
 BEGIN
     WITH due AS MATERIALIZED (
         SELECT workflow_id, task_id, kind FROM task_queue
