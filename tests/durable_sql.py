@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from highway_core.lifecycle import QueueKind, TaskStatus
 from highway_core.persistence.durable_connection import DurableConnection, as_json
+from tests.waiting import eventually
 
 NOW = 1_700_000_000.0
 HASH = "h" * 64
@@ -109,6 +110,51 @@ def held(claimed: dict[str, Any]) -> dict[str, Any]:
 
 def log_row(run: str, seq: int, kind: str, task: str = "") -> dict[str, Any]:
     return {"r": run, "n": seq, "at": NOW, "k": kind, "t": task}
+
+
+def while_in_transaction(holder: Sql, first: Callable[[Sql], object], second: Callable[[Sql], _T]) -> _T:
+    """``second``, over another connection, begun when ``first`` is done and not committed; it is, once that waits."""
+    with holder.connection.transaction():
+        first(holder)
+        other = begin(holder.url, second)
+        assert eventually(lambda: waits(holder.url) or not other.is_alive())
+    answer: _T = other.answer()
+    return answer
+
+
+class Begun(threading.Thread):
+    """A call in a thread and over a connection of its own."""
+
+    def __init__(self, url: str, call: Callable[[Sql], Any]) -> None:
+        super().__init__()
+        self._url = url
+        self._call = call
+        self._answers: list[Any] = []
+
+    def run(self) -> None:
+        self._answers = at_once(self._url, [self._call])
+
+    def answer(self) -> Any:
+        self.join(timeout=30)
+        return self._answers[0]
+
+
+def begin(url: str, call: Callable[[Sql], Any]) -> Begun:
+    begun = Begun(url, call)
+    begun.start()
+    return begun
+
+
+def waits(url: str) -> bool:
+    """Whether anything in the database waits for a lock. Not asked inside a transaction, which would see one moment."""
+    observer = Sql(url)
+    try:
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(observer.value(waiting))
+    finally:
+        observer.close()
 
 
 def at_once(url: str, calls: Iterable[Callable[[Sql], _T]]) -> list[_T]:

@@ -9,7 +9,21 @@ import pytest
 
 from highway_core.errors import StorageError
 from highway_core.lifecycle import ApprovalStatus, QueueKind, RunStatus, TaskStatus
-from tests.durable_sql import NOW, Sql, at_once, held, log_row, queue_row, run_row, step, task_row
+from tests.durable_sql import (
+    NOW,
+    Sql,
+    at_once,
+    begin,
+    held,
+    log_row,
+    queue_row,
+    run_row,
+    step,
+    task_row,
+    waits,
+    while_in_transaction,
+)
+from tests.waiting import eventually
 
 DONE = TaskStatus.COMPLETED
 WAITING = TaskStatus.WAITING_FOR_EVENT.value
@@ -126,17 +140,17 @@ def test_of_two_commits_of_one_version_at_once_exactly_one_is_taken(sql: Sql) ->
     assert sql.value("SELECT count(*) FROM event_log WHERE workflow_id = 'r'") == 31
 
 
-def test_commits_of_the_same_runs_in_any_order_do_not_block_each_other_for_good(sql: Sql) -> None:
-    runs = [f"run{number}" for number in range(12)]
-    sql.start(*runs)
+def test_a_commit_locks_its_runs_in_the_order_of_their_ids(sql: Sql) -> None:
+    lock = "SELECT 1 FROM workflows WHERE workflow_id = %s FOR NO KEY UPDATE"
+    with sql.connection.transaction():
+        sql.value(lock, ["r"])
+        other = begin(sql.url, lambda one: one.commit(step("s", 0, 1), step("r", 0, 1)))
+        assert eventually(lambda: waits(sql.url))
 
-    def push(one: Sql, order: list[str]) -> int:
-        return sum(12 - len(one.commit(*(step(run, version, 1) for run in order))) for version in range(20))
+        assert sql.value(lock + " NOWAIT", ["s"]) == 1
+    assert other.answer() == []
 
-    taken = at_once(sql.url, [lambda one: push(one, runs), lambda one: push(one, runs[::-1])])
-
-    assert sum(taken) == sum(version for run, version in versions(sql).items() if run in runs)
-    assert sum(taken) >= 20 * 12 // 2
+    assert versions(sql) == {"r": 1, "s": 1}
 
 
 def test_a_row_that_cannot_be_stored_leaves_nothing_of_its_batch(sql: Sql) -> None:
@@ -320,6 +334,22 @@ def test_waiter_and_event_at_the_same_moment_do_not_miss_each_other(sql: Sql) ->
         )
         (message,) = sql.claim()
         assert message["ev"] == name
+
+
+def test_an_event_waits_for_a_waiter_that_is_being_committed(sql: Sql) -> None:
+    emit = "SELECT highway_emit('paid', '1', 'api')"
+
+    assert while_in_transaction(sql, lambda one: wait_for(one, "paid"), lambda one: one.value(emit)) == 1
+
+    assert len(sql.claim()) == 1
+
+
+def test_a_waiter_waits_for_an_event_that_is_being_stored(sql: Sql) -> None:
+    emit = "SELECT highway_emit('paid', '1', 'api')"
+
+    while_in_transaction(sql, lambda one: one.value(emit), lambda one: wait_for(one, "paid"))
+
+    assert len(sql.claim()) == 1
 
 
 # -- what an image is made of
