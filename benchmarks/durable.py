@@ -51,7 +51,7 @@ class Scale:
 QUICK = Scale(runs=20, steps=5, chain=20, width=30, samples=10, sleepers=30, short_runs=50, limit_seconds=1)
 
 PROFILED: dict[str, Callable[[Scale], dict[str, Any]]] = {
-    "W1": lambda scale: {"do": "chains", "runs": scale.runs, "steps": scale.steps},
+    "W1": lambda scale: {"do": "chains", "runs": 3 * scale.runs, "steps": scale.steps},
     "W2": lambda scale: {"do": "chains", "runs": 1, "steps": scale.chain},
     "W3": lambda scale: {"do": "fan_out", "width": scale.width},
     "W6": lambda scale: {"do": "chains", "runs": scale.short_runs, "steps": 1},

@@ -129,7 +129,7 @@ def tables(figures: Figures) -> Iterator[str]:
 
 
 def as_json(figures: Figures) -> dict[str, Any]:
-    return {**asdict(figures), "targets": [{**asdict(target), "met": target.met} for target in targets(figures)]}
+    return {**vars(figures), "targets": [{**asdict(target), "met": target.met} for target in targets(figures)]}
 
 
 def _cell(figures: Figures, name: str, metric: Metric) -> str:

@@ -12,7 +12,8 @@ import psycopg2
 from durable_systems import Contender, running, warm_up
 from postgres_server import Server, cpu_seconds
 
-_SHOWN = 22
+_SHOWN = 35
+_BUSY = 0.02
 _FUNCTIONS = """
 SELECT funcname, calls, total_time, self_time FROM pg_stat_user_functions ORDER BY total_time DESC LIMIT 12
 """
@@ -28,7 +29,9 @@ def profile(contender: Contender, server: Server, folder: Path, command: dict[st
             _carry_out(url, "SELECT pg_stat_reset()")
             users = {"services": system.services, "PostgreSQL": [server.pid], "client": [system.client]}
             before = {user: cpu_seconds(pids) for user, pids in users.items()}
+            (folder / "go").touch()
             seconds = system.call(**command)["seconds"]
+            (folder / "go").unlink()
             used = {user: cpu_seconds(pids) - before[user] for user, pids in users.items()}
         yield f"{command}: {seconds:.3f} s"
         yield "CPU seconds: " + ", ".join(f"{user} {amount:.2f}" for user, amount in used.items())
@@ -40,14 +43,16 @@ def profile(contender: Contender, server: Server, folder: Path, command: dict[st
 
 
 def _threads(seen: dict[str, Any]) -> Iterator[str]:
-    """One worker's, the warm-up included."""
-    samples = seen["samples"]
-    yield f"\nA worker: {seen['seconds']:.1f} s, {samples} samples, CPU by thread: " + ", ".join(
-        f"{name} {seconds:.2f} s" for name, seconds in sorted(seen["cpu"].items(), key=lambda one: -one[1])
+    """One worker's. Threads that did next to nothing are left out."""
+    samples, cpu = max(1, seen["samples"]), seen["cpu"]
+    busy = {name for name, seconds in cpu.items() if seconds > _BUSY * sum(cpu.values())} - {"sampler"}
+    yield f"\nA worker: {seen['seconds']:.2f} s, {samples} samples, CPU by thread: " + ", ".join(
+        f"{name} {seconds:.2f} s" for name, seconds in sorted(cpu.items(), key=lambda one: -one[1])
     )
     for title, rows in (("with what it calls", seen["inclusive"]), ("itself", seen["self"])):
-        yield f"\n  % of the time in which a thread was seen in a function, {title}\n"
-        for thread, name, number in rows[:_SHOWN]:
+        yield f"\n  % of the time that threads spent in a function, {title}\n"
+        shown = [row for row in rows if row[0] in busy][:_SHOWN]
+        for thread, name, number in shown:
             yield f"  {100 * number / samples:>7.1f}  {thread:<24}{name}"
 
 

@@ -86,7 +86,7 @@ def main() -> None:
         measured.memory = memory(Path(folder), MEMORY_TASKS)
     reached = targets(measured)
     if options.json:
-        found = {"machine": machine(), **asdict(measured), "targets": [as_json(target) for target in reached]}
+        found = {"machine": machine(), **vars(measured), "targets": [as_json(target) for target in reached]}
         print(json.dumps(found, indent=2))
     else:
         print_tables(measured)

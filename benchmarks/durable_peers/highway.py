@@ -59,12 +59,8 @@ def service(name: str) -> int:
     """``python -m highway_core.services.…`` in this process."""
     main: Callable[[], int] = import_module(f"highway_core.services.{name}").main
     if "BENCH_PROFILE" in os.environ and name == "worker":
-        return int(import_module("sampler").sampled(main, _report_file()))
+        return int(import_module("sampler").sampled(main, Path(os.environ["BENCH_PROFILE"])))
     return main()
-
-
-def _report_file() -> Path:
-    return Path(os.environ["BENCH_PROFILE"]) / f"worker-{os.getpid()}.json"
 
 
 class Client(System):
