@@ -490,7 +490,7 @@ DECLARE
     one text;
 BEGIN
     FOREACH one IN ARRAY ARRAY['highway_commit', 'highway_emit', 'highway_deliver', 'highway_start', 'highway_submit',
-                               'highway_claim', 'highway_load', 'highway_rescue', 'highway_wake'] LOOP
+                               'highway_claim', 'highway_load', 'highway_rescue', 'highway_wake', 'highway_reopen'] LOOP
         EXECUTE format('ALTER FUNCTION %I SET enable_seqscan = off', one);
         EXECUTE format('ALTER FUNCTION %I SET enable_hashjoin = off', one);
         EXECUTE format('ALTER FUNCTION %I SET enable_mergejoin = off', one);
