@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from highway_core.cli.durable_command import _MODULES as DURABLE
 from highway_core.cli.parser import parse
 from highway_core.config import Settings, _Reader
 from highway_core.engine.executors.docker_options import _ALIASES, _SIMPLE
@@ -185,13 +186,25 @@ def test_every_link_inside_the_project_leads_somewhere(page: str) -> None:
             assert anchor in anchors(str(target.resolve().relative_to(ROOT))), link
 
 
+def commands() -> list[list[str]]:
+    """Every command that takes options."""
+    durable = [["durable", action] for action in DURABLE if action not in {"db", "keys", "schedule", "limits"}]
+    inner = (("db", "check"), ("keys", "create"), ("schedule", "add"), ("limits", "set"))
+    return [
+        *(["run"], ["validate"], ["schema"], ["webhooks", "run"], ["webhooks", "cleanup"]),
+        *durable,
+        *(["durable", *names] for names in inner),
+    ]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_names_only_options_that_the_command_line_takes(page: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["run"], ["validate"], ["schema"], ["webhooks", "run"], ["webhooks", "cleanup"]):
+    for command in commands():
         with pytest.raises(SystemExit):
             parse([*command, "--help"])
     known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
-    text = "\n".join([*in_code(page), *(block.text for block in blocks(page))])
+    lines = [*in_code(page), *(line for block in blocks(page) for line in block.text.splitlines())]
+    text = "\n".join(line for line in lines if not line.startswith("docker "))
     for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text):
         assert option in known, option
 
