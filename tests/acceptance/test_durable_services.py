@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from highway_core.services.embedded_postgres import EmbeddedPostgres
 from tests.acceptance.services import Services
 from tests.command_line import CLI, CommandLine, workflow
 from tests.waiting import eventually, runs
@@ -202,6 +203,31 @@ def test_a_database_that_is_not_there_yet_is_waited_for_and_that_is_said_once(
     finally:
         services.close()
         _sql(postgres_server, f"DROP DATABASE {created} WITH (FORCE)")
+
+
+def test_a_database_that_goes_away_is_waited_for_and_does_not_keep_services_from_stopping(
+    embedded_services: Services,
+) -> None:
+    services = embedded_services
+    database = EmbeddedPostgres(Path(services.environ["HIGHWAY_HOME"]))
+    database.start()
+    try:
+        worker, scheduler = services.worker(), services.scheduler()
+        assert services.is_over(submitted(services)) == "completed"
+        database.stop()
+        for service in (worker, scheduler):
+            service.says("waits for the database")
+        database.start()
+        back = time.monotonic()
+        assert services.is_over(submitted(services, name="second")) == "completed"
+        assert time.monotonic() - back < 15
+        assert all(service.log().count("tries again") < 10 for service in (worker, scheduler))
+        database.stop()
+        stopped = time.monotonic()
+        assert [worker.stop(), scheduler.stop()] == [0, 0]
+        assert time.monotonic() - stopped < 10
+    finally:
+        database.stop()
 
 
 @pytest.mark.parametrize("command", ["start-worker", "start-scheduler", "start-api", "start-services"])
