@@ -105,7 +105,9 @@ def test_services_on_their_own_start_and_stop_in_any_order(services: Services) -
     assert services.is_over(run_id) == "completed", "chains need no Scheduler"
     scheduler, api = services.scheduler(), services.api()
     services.answers("/readyz")
+    assert [services.cli("health", kind).code for kind in ("worker", "scheduler")] == [0, 0]
     assert worker.stop() == 0
+    assert services.cli("health", "worker").code == 1
     second = submitted(services, name="second")
     third = services.worker("--concurrency", "2")
     assert services.is_over(second) == "completed"
