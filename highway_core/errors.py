@@ -129,7 +129,7 @@ class StorageError(HighwayError):
 
 
 class ConnectionLostError(StorageError):
-    """PostgreSQL went away, or rolled a transaction back: what is repeatable may be repeated."""
+    """PostgreSQL went away, rolled a transaction back or cannot write now: what is repeatable may be repeated."""
 
 
 class SchemaError(StorageError):

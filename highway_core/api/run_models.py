@@ -23,6 +23,7 @@ class StartNamed(Strict):
     inputs: Inputs = Field(default_factory=dict)
     workflow_id: RunId | None = None
     queue: QueueName = "default"
+    priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
 
 
 class StartAny(StartNamed):

@@ -102,6 +102,7 @@ def _carried_out(context: ApiContext, body: StartNamed, workflow: CompiledWorkfl
         idempotency_key=_idempotency_key(),
         created_by=caller().by,
         queue=body.queue,
+        priority=body.priority,
     )
     return context.runs.start(asked)
 

@@ -14,10 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2
-from psycopg2 import errors as pg_errors
 from psycopg2.extensions import TransactionRollbackError
 
-from highway_core.errors import ConfigError, ConnectionLostError, StorageError
+from highway_core.errors import ConfigError, ConnectionLostError
 from highway_core.persistence.location import Location, locate
 
 _CONNECT_SECONDS = 10
@@ -135,13 +134,12 @@ class DurableConnection:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (psycopg2.InterfaceError, psycopg2.OperationalError) as error:
-            if isinstance(error, TransactionRollbackError):  # a deadlock or a serialisation failure: may be repeated
-                raise ConnectionLostError(*self._location.error("finish a transaction", error).args) from error
-            transient = not self.is_open or isinstance(error, (pg_errors.AdminShutdown, pg_errors.CannotConnectNow))
+        except TransactionRollbackError as error:  # a deadlock or a serialisation failure
+            raise ConnectionLostError(*self._location.error("finish a transaction", error).args) from error
+        # Not the fault of what was asked for: the server or the network, a full disk, a server that only reads now.
+        except (psycopg2.InterfaceError, psycopg2.OperationalError, psycopg2.InternalError) as error:
             self.close()
-            kind = ConnectionLostError if transient else StorageError
-            raise kind(*self._location.error("be reached", error).args) from error
+            raise ConnectionLostError(*self._location.error("be reached", error).args) from error
         except (psycopg2.Error, ValueError) as error:  # ValueError: text with NUL
             raise self._location.error("carry a statement out", error) from error
 

@@ -32,7 +32,7 @@ from highway_core.persistence.durable_connection import ConnectionPool, DurableC
 from highway_core.persistence.schema import require_schema
 from highway_core.persistence.statements import upkeep
 from highway_core.persistence.transition_store import Claim, TransitionStore
-from highway_core.services.loop import Stop, Trouble, install_stop_signals
+from highway_core.services.loop import ServiceLoop, Stop, Trouble, install_stop_signals
 from highway_core.services.notifications import Notifier
 from highway_core.services.worker_hands import WorkerHands
 from highway_core.services.worker_threads import Caller, Heartbeat, Listener, Teller
@@ -85,9 +85,15 @@ class Worker:
         self._caller = Caller(DurableConnection(url, "highway-caller"))
         self._teller = Teller(Notifier(self.settings, ConnectionPool(url, "highway-notices")))
         self._trouble = Trouble("The worker", logger)
-        self._may_claim = True
+        self._called = True
+        """Somebody has said that there is something to claim."""
+        self._work_left = True
+        """There may be work that had no free thread when it was looked for."""
         self._looked_at = 0.0
         self._registered_at = -_REGISTER_SECONDS
+        self._in_hand: dict[str, list[Input]] = {}
+        """What is being processed; not empty at the beginning of a turn if the last one failed."""
+        self._suspects: dict[str, list[Input]] = {}
         self._unsaved: dict[str, list[Input]] = {}
         self._versions: dict[str, int] = {}
 
@@ -106,9 +112,9 @@ class Worker:
         ]
         for thread in threads:
             thread.start()
+        threading.Thread(target=self._hear_stop, name="highway-stop", daemon=True).start()
         try:
-            while not self.stop.is_set():
-                self._turn()
+            ServiceLoop("The worker", self.run_once, self.stop, interval=0.0, logger=logger).run()
             self._drain()
         finally:
             self._hands.close()
@@ -117,17 +123,41 @@ class Worker:
                 thread.join()
             self._connection.close()
 
-    def _turn(self) -> None:
-        """One round: wait for something, claim, apply, commit."""
-        try:
-            self._keep_registered()
-            inputs, versions = self._gather()
-            if inputs:
-                self._process(inputs, versions)
-            self._trouble.over()
-        except StorageError as error:
-            self.stop.wait(self._trouble.met(error))
-            self._may_claim = True
+    def _hear_stop(self) -> None:
+        """Wake the deciding thread when it is to stop."""
+        self.stop.wait(None)
+        self._inbox.put(None)
+
+    def run_once(self) -> None:
+        """One turn: wait for something, claim, apply, commit.
+
+        Whatever a run makes go wrong here that nobody foresaw must not stop the others: what was in hand is tried again
+        run by run, and a run that is at fault by itself is left alone until its leases end; another worker may have
+        more luck, and after ``max_lease_losses`` the run is failed.
+        """
+        if self._in_hand:
+            self._set_apart()
+        if self._suspects:
+            run_id, given = self._suspects.popitem()
+            self._process({run_id: given}, {})
+            return
+        self._keep_registered()
+        inputs, versions = self._gather()
+        if inputs:
+            self._process(inputs, versions)
+
+    def _set_apart(self) -> None:
+        """The last turn failed: find out over which run."""
+        in_hand, self._in_hand = self._in_hand, {}
+        self._desk.forget(in_hand)
+        if len(in_hand) > 1:
+            self._suspects.update(in_hand)
+            return
+        for run_id, given in in_hand.items():
+            logger.error(
+                "run '%s' is left alone: what happened to it cannot be worked out (%d inputs)", run_id, len(given)
+            )
+            self._hands.give_up([lease for lease in self._hands.held() if lease[0] == run_id], "its run is at fault")
 
     def _gather(self) -> tuple[dict[str, list[Input]], dict[str, int]]:
         """What has happened, after a wait if nothing has."""
@@ -160,39 +190,44 @@ class Worker:
             return
 
     def _wants_to_claim(self) -> bool:
-        if self._clock.monotonic() - self._looked_at >= self.poll_interval:
-            self._may_claim = True
-        return self._may_claim
+        if self._called or self._clock.monotonic() - self._looked_at >= self.poll_interval:
+            return True
+        return self._work_left and self._hands.has_room()
 
     def _claim(self, inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
         slots = self._hands.free()
-        self._may_claim = False
+        self._called = False
         self._looked_at = self._clock.monotonic()
         claims = self._store.claim(self._queues, slots, _MESSAGES)
         for claim in claims:
             inputs.setdefault(claim.run_id, []).append(_input(claim))
             versions[claim.run_id] = claim.version
         work = sum(claim.kind == QueueKind.WORK for claim in claims)
-        self._hands.crowded = bool(slots) and work >= slots
-        self._may_claim = bool(claims) and (work > 0 or len(claims) >= _MESSAGES)
+        if slots:
+            self._work_left = self._hands.crowded = work >= slots
+        else:
+            self._work_left = True
+        self._called = len(claims) - work >= _MESSAGES
 
     def _process(self, inputs: Mapping[str, list[Input]], versions: Mapping[str, int]) -> None:
+        self._in_hand = dict(inputs)
         try:
             self._desk.process(inputs, versions)
         except ConnectionLostError:
-            self._unsaved = dict(inputs)  # given again, to images made anew; what was committed is refused then
+            self._unsaved |= self._in_hand  # given again, to images made anew; what was committed is refused then
+            self._in_hand = {}
             raise
+        self._in_hand = {}
         for given in inputs.values():
             for one in given:
                 if isinstance(one, Answer):
                     self._hands.answered(one)
-                    self._may_claim = self._may_claim or self._hands.crowded
         driver = self._driver
         channels = [WORK] if driver.enqueued else []
         if driver.soonest < self._now().timestamp() + self.poll_interval:
             channels.append(TIMER)
         self._caller.call(channels, driver.ended)
-        self._may_claim = self._may_claim or driver.enqueued > 0
+        self._called = self._called or driver.enqueued > 0
         driver.enqueued, driver.soonest, driver.ended = 0, math.inf, []
         asked, driver.asked = driver.asked, []
         self._teller.ask(asked)
@@ -215,7 +250,7 @@ class Worker:
                     given_back += self._hands.withdraw()
                 self._trouble.over()
             except StorageError as error:
-                self._trouble.met(error)
+                self._side.wait(self._trouble.met(error))
         held = [*self._hands.held(), *given_back]
         self._hands.give_up(self._hands.held(), "the worker is shutting down")
         try:
@@ -246,7 +281,7 @@ class Worker:
         self._inbox.put((run_id, posted))
 
     def _heard(self) -> None:
-        self._may_claim = True
+        self._called = True
         self._inbox.put(None)
 
 

@@ -51,10 +51,17 @@ class WorkerHands:
 
     def free(self) -> int:
         """How many more attempts would be begun within a moment."""
-        ahead = min(_MOST_AHEAD, int(self._concurrency * _AHEAD_SECONDS / max(self._mean, 1e-5)))
+        return max(0, self._capacity() - len(self._held))
+
+    def has_room(self) -> bool:
+        """True if it is worth a round trip to look for work: for one long task, for many short ones."""
+        capacity = self._capacity()
+        return len(self._held) <= (capacity // 2 if capacity > self._concurrency else capacity - 1)
+
+    def _capacity(self) -> int:
         if self._mean >= _AHEAD_SECONDS:
-            ahead = 0
-        return max(0, self._concurrency + ahead - len(self._held))
+            return self._concurrency
+        return self._concurrency + min(_MOST_AHEAD, int(self._concurrency * _AHEAD_SECONDS / max(self._mean, 1e-5)))
 
     def carry_out(self, job: Job) -> None:
         with self._lock:

@@ -117,15 +117,15 @@ class Work:
             image.changes.consumed.append((claim.path, claim.kind, claim.fence))
         elif image.run.status is RunStatus.PAUSED:
             self._hold(image, instance)
-        elif instance.status is TaskStatus.WAITING_FOR_CHILDREN or not image.steps.asks.works(instance.node):
+        elif instance.status is TaskStatus.WAITING_FOR_CHILDREN:
             image.changes.consumed.append((claim.path, claim.kind, claim.fence))
             image.steps.start(instance)
+        elif instance.status not in {TaskStatus.QUEUED, TaskStatus.RUNNING}:
+            image.changes.consumed.append((claim.path, claim.kind, claim.fence))
         elif claim.lease_losses >= driver.services.settings.max_lease_losses:
             self._poison(image, instance)
-        elif instance.status in {TaskStatus.QUEUED, TaskStatus.RUNNING}:
-            self._start(driver, image, instance)
         else:
-            image.changes.consumed.append((claim.path, claim.kind, claim.fence))
+            self._start(driver, image, instance)
 
     def _start(self, driver: Driver, image: Image, instance: Instance) -> None:
         if instance.status is TaskStatus.RUNNING:  # whoever had it is gone
@@ -137,9 +137,13 @@ class Work:
         instance.attempt = self.claim.attempt - 1
         instance.epoch = self.claim.fence - 1
         instance.stored = True
+        used_up = (self.claim.path, self.claim.kind, self.claim.fence)
+        works = image.steps.asks.works(instance.node)
+        if not works:
+            image.changes.consumed.append(used_up)
         driver.start_claimed(image, instance)
-        if instance.status is not TaskStatus.RUNNING:  # no thread was needed: a key had its result
-            image.changes.consumed.append((self.claim.path, self.claim.kind, self.claim.fence))
+        if works and instance.status is not TaskStatus.RUNNING:  # no thread was needed: a key had its result
+            image.changes.consumed.append(used_up)
 
     def _hold(self, image: Image, instance: Instance) -> None:
         claim = self.claim
@@ -181,6 +185,10 @@ class Message:
         claim = self.claim
         image.changes.consumed.append((claim.path, claim.kind, claim.fence))
         if image.run.is_over:
+            return
+        if claim.lease_losses >= driver.services.settings.max_lease_losses:
+            lost = f"{claim.lease_losses} workers were lost over the message '{claim.kind}' to '{claim.path}'."
+            image.run.terminate(RunStatus.FAILED, lost)
             return
         kind = QueueKind(claim.kind.partition(":")[0])
         if not claim.path:

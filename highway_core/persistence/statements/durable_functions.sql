@@ -150,6 +150,9 @@ BEGIN
      WHERE x.v IS NOT NULL AND x.r = ANY (fresh)
     ON CONFLICT ON CONSTRAINT pk_idempotent_results DO UPDATE
        SET result_json = excluded.result_json, workflow_id = excluded.workflow_id, task_id = excluded.task_id;
+    UPDATE approvals a SET status = x.st
+      FROM json_to_recordset(p -> 'approvals_over') AS x(r text, t text, st text)
+     WHERE a.workflow_id = x.r AND a.task_id = x.t AND (a.status || '') = @APPROVAL_PENDING@ AND x.r = ANY (fresh);
     INSERT INTO approvals (approval_id, workflow_id, task_id, fence, status, prompt, assignee, choices_json,
             token_hash, expires_at, notify_after)
     SELECT x.id, x.r, x.t, x.f, @APPROVAL_PENDING@, x.prompt, x.assignee, x.choices, x.hash, to_timestamp(x.expires),
@@ -158,9 +161,6 @@ BEGIN
             choices text, hash text, expires double precision)
      WHERE x.r = ANY (fresh);
     -- The status is compared so that no index of all open approvals seems to fit.
-    UPDATE approvals a SET status = x.st
-      FROM json_to_recordset(p -> 'approvals_over') AS x(r text, t text, st text)
-     WHERE a.workflow_id = x.r AND a.task_id = x.t AND (a.status || '') = @APPROVAL_PENDING@ AND x.r = ANY (fresh);
     UPDATE approvals a SET status = @APPROVAL_CANCELLED@
       FROM json_to_recordset(p -> 'ended') AS x(r text)
      WHERE a.workflow_id = x.r AND (a.status || '') = @APPROVAL_PENDING@ AND x.r = ANY (fresh);

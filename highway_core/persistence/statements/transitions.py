@@ -19,12 +19,18 @@ RENEW: Final = with_statuses("""
     RETURNING q.workflow_id, q.task_id, q.kind""")
 
 GIVE_BACK: Final = with_statuses("""
+    WITH back AS (
     UPDATE task_queue q
        SET status = @QUEUED@, lease_until = NULL, worker_id = NULL,
            attempt = CASE WHEN q.kind = @KIND_WORK@ THEN greatest(q.attempt - 1, 0) ELSE q.attempt END
       FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
      WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.fence = x.f
-       AND q.status = @RUNNING@""")
+       AND q.status = @RUNNING@
+    RETURNING q.workflow_id, q.task_id, q.kind, q.attempt)
+    UPDATE tasks t SET status = @QUEUED@, attempt = back.attempt, worker_id = NULL, updated_at = clock_timestamp()
+      FROM back
+     WHERE t.workflow_id = back.workflow_id AND t.task_id = back.task_id AND back.kind = @KIND_WORK@
+       AND t.status = @RUNNING@""")
 """The fence stays: it grows with the next claim."""
 
 REOPEN: Final = "SELECT highway_reopen(%s, %s)"
@@ -40,7 +46,8 @@ CHILDREN: Final = """
     SELECT workflow_id, parent_branch, status, error_message, result_json FROM workflows
      WHERE parent_workflow_id = %s AND parent_task_id = %s"""
 APPROVAL: Final = """
-    SELECT approval_id, status, decision, decided_by, extract(epoch FROM decided_at), comment FROM approvals
+    SELECT approval_id, status, decision, decided_by, extract(epoch FROM decided_at)::double precision, comment
+      FROM approvals
      WHERE workflow_id = %s AND task_id = %s AND fence = %s"""
 TAKE_KEY: Final = """
     INSERT INTO idempotent_results (idempotency_key, workflow_id, task_id, created_at)
