@@ -97,7 +97,10 @@ class Driver(ImageDriver):
             if image.run.status is RunStatus.PAUSED:
                 self.enqueue(image, instance)
             elif image.steps.asks.works(instance.node) and instance.status is TaskStatus.QUEUED:
-                image.backlog.append(instance)
+                if instance.queued:  # its row says that it waits: nobody would find it in a backlog that is lost
+                    self._place(image, instance)
+                else:
+                    image.backlog.append(instance)
             elif quick:
                 quick -= 1
                 image.steps.start(instance)
@@ -108,12 +111,15 @@ class Driver(ImageDriver):
         return bool(image.backlog) and len(image.in_queue) < self.durable.run_window and not image.run.is_over
 
     def _next(self, image: Image) -> None:
-        """Queue the next task of the backlog, or take it over."""
+        """Place the next task of the backlog."""
         instance = image.backlog.popleft()
         if instance.stored and instance in image.in_queue:
             return
-        if instance.status is not TaskStatus.QUEUED or instance.scope.dead:
-            return
+        if instance.status is TaskStatus.QUEUED and not instance.scope.dead:
+            self._place(image, instance)
+
+    def _place(self, image: Image, instance: Instance) -> None:
+        """Queue the task, or take it over."""
         if self._may_take_over(image):
             self.places -= 1
             image.taken_over += 1

@@ -226,7 +226,7 @@ def _fill(instance: Instance, row: Row, status: TaskStatus) -> None:
     instance.result_text = row["rs"]
     instance.ended_seq = row["es"]
     instance.stored = True
-    instance.queued = instance.is_open
+    instance.queued = instance.is_open and status is not TaskStatus.PENDING
     left = json.loads(row["pg"]) if row["pg"] else {}
     taken = left.get("taken")
     instance.progress = left.get("progress")
