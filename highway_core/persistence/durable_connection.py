@@ -14,12 +14,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import TransactionRollbackError
 
 from highway_core.errors import ConfigError, ConnectionLostError
 from highway_core.persistence.location import Location, locate
 
 _CONNECT_SECONDS = 10
+_CONFLICTS = ("40", "55P03")
+"""SQLSTATEs, or how they begin: rolled back because of others; the connection is as good as ever."""
+_PASSING = ("08", "53", "57", "58", "25006")
+"""The server has no room, is being shut down, cannot write its disk, or is read-only (another one has taken over)."""
 _KEEPALIVE = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -134,14 +137,22 @@ class DurableConnection:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except TransactionRollbackError as error:  # a deadlock or a serialisation failure
-            raise ConnectionLostError(*self._location.error("finish a transaction", error).args) from error
-        # Not the fault of what was asked for: the server or the network, a full disk, a server that only reads now.
-        except (psycopg2.InterfaceError, psycopg2.OperationalError, psycopg2.InternalError) as error:
-            self.close()
-            raise ConnectionLostError(*self._location.error("be reached", error).args) from error
-        except (psycopg2.Error, ValueError) as error:  # ValueError: text with NUL
+        except psycopg2.Error as error:
+            state = error.pgcode or ""
+            if state.startswith(_CONFLICTS):
+                raise ConnectionLostError(*self._location.error("finish a transaction", error).args) from error
+            if not self.is_open or state.startswith(_PASSING) or _says_nothing(error):
+                doing = "carry a statement out" if state else "be reached"
+                self.close()
+                raise ConnectionLostError(*self._location.error(doing, error).args) from error
             raise self._location.error("carry a statement out", error) from error
+        except ValueError as error:  # text with NUL
+            raise self._location.error("carry a statement out", error) from error
+
+
+def _says_nothing(error: psycopg2.Error) -> bool:
+    """What psycopg2 raises when the connection broke in the middle of an answer and libpq has no words for it."""
+    return error.pgcode is None and type(error) in {psycopg2.DatabaseError, psycopg2.OperationalError}
 
 
 class ConnectionPool:

@@ -85,11 +85,12 @@ class TransitionStore:
 
     def claim(self, queues: Sequence[str], slots: int, messages: int) -> list[Claim]:
         """Take up to ``messages`` messages, and work for ``slots`` threads."""
-        rows = self._connection.value(sql.CLAIM, (self._worker, self._lease, list(queues), slots, messages))
-        return [
-            Claim(row["r"], row["t"], row["k"], row["f"], row["a"], row["ll"], row["v"], row.get("pl"), row.get("evp"))
-            for row in rows or ()
-        ]
+        return _claims(self._connection.value(sql.CLAIM, (self._worker, self._lease, list(queues), slots, messages)))
+
+    def adopt(self, held: Sequence[tuple[str, str, str, int]]) -> list[Claim]:
+        """Everything that is claimed for this worker and not ``held`` (run, task, kind, fence): the answer in which it
+        was given to us got lost. It is claimed anew, so that whoever might have it after all comes too late."""
+        return _claims(self._connection.value(sql.ADOPT, (self._worker, self._lease, _leases(held))))
 
     def load(self, known: Mapping[str, int], *, lock: bool) -> Loaded:
         """The rows of runs that changed after the version that is known of each (-1: all); ``lock``: and keep it so."""
@@ -115,13 +116,12 @@ class TransitionStore:
 
     def renew(self, held: Sequence[tuple[str, str, str, int]]) -> set[tuple[str, str, str]]:
         """Prolong leases (run, task, kind, fence); those that are still ours."""
-        rows = [{"r": run, "t": path, "k": kind, "f": fence} for run, path, kind, fence in held]
-        return {(row[0], row[1], row[2]) for row in self._connection.fetch(sql.RENEW, (self._lease, json.dumps(rows)))}
+        rows = self._connection.fetch(sql.RENEW, (self._lease, _leases(held)))
+        return {(row[0], row[1], row[2]) for row in rows}
 
     def give_back(self, held: Sequence[tuple[str, str, str, int]]) -> None:
         """Let others have what was claimed and not begun, or not finished in time; the attempt is not counted."""
-        rows = [{"r": run, "t": path, "k": kind, "f": fence} for run, path, kind, fence in held]
-        self._connection.run(sql.GIVE_BACK, (json.dumps(rows),))
+        self._connection.run(sql.GIVE_BACK, (_leases(held),))
 
     def result(self, run_id: str, path: str) -> str:
         """The result of a task, as JSON text."""
@@ -178,6 +178,17 @@ class TransitionStore:
     def notify(self, channel: str, payload: str = "") -> None:
         """A hint to whoever listens; never inside a transaction that changes something."""
         self._connection.run(sql.NOTIFY, (channel, payload))
+
+
+def _leases(held: Sequence[tuple[str, str, str, int]]) -> str:
+    return json.dumps([{"r": run, "t": path, "k": kind, "f": fence} for run, path, kind, fence in held])
+
+
+def _claims(rows: list[Row] | None) -> list[Claim]:
+    return [
+        Claim(row["r"], row["t"], row["k"], row["f"], row["a"], row["ll"], row["v"], row.get("pl"), row.get("evp"))
+        for row in rows or ()
+    ]
 
 
 def _by_run(rows: list[Row] | None) -> dict[str, list[Row]]:

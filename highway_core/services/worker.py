@@ -29,9 +29,9 @@ from highway_core.errors import ConnectionLostError, StorageError
 from highway_core.lifecycle import QueueKind
 from highway_core.persistence.database import DatabaseManager, get_db_manager
 from highway_core.persistence.durable_connection import ConnectionPool, DurableConnection
-from highway_core.persistence.schema import require_schema
 from highway_core.persistence.statements import upkeep
 from highway_core.persistence.transition_store import Claim, TransitionStore
+from highway_core.services.database_gate import await_database
 from highway_core.services.loop import ServiceLoop, Stop, Trouble, install_stop_signals
 from highway_core.services.notifications import Notifier
 from highway_core.services.worker_hands import WorkerHands
@@ -44,6 +44,10 @@ logger = logging.getLogger("HighwayWorker")
 _MESSAGES = 200
 """Messages that are claimed at once."""
 _REGISTER_SECONDS = 10.0
+_SECOND_LOOK = 2.0
+"""Seconds after which a call that was under way when its connection broke is over."""
+_PATIENCE = 1.0
+"""Seconds that a thread gets to end: one may be in the middle of a call to somebody who does not answer."""
 _MOST_INPUTS = 500
 """Inputs that go into one commit."""
 
@@ -91,10 +95,10 @@ class Worker:
         """There may be work that had no free thread when it was looked for."""
         self._looked_at = 0.0
         self._registered_at = -_REGISTER_SECONDS
-        self._in_hand: dict[str, list[Input]] = {}
-        """What is being processed; not empty at the beginning of a turn if the last one failed."""
-        self._suspects: dict[str, list[Input]] = {}
+        self._suspects: dict[str, Sequence[Input]] = {}
         self._unsaved: dict[str, list[Input]] = {}
+        self._looks: list[float] = []
+        """When to look for what was claimed for us by calls whose answer got lost (monotonic)."""
         self._versions: dict[str, int] = {}
 
     @cached_property
@@ -103,11 +107,14 @@ class Worker:
         return get_db_manager(engine_url=self.settings.database_url)
 
     def run(self) -> None:
-        """Work until ``stop`` is set, and drain. SchemaError if the database has a schema that this version does not
-        know; ConfigError if it is no PostgreSQL."""
-        require_schema(self.settings.database_url)
+        """Wait for the database, work until ``stop`` is set, and drain. SchemaError if the database has a schema that
+        this version does not know; ConfigError if it is no PostgreSQL."""
+        if not await_database("The worker", self.settings.database_url, self.stop):
+            return
         threads = [
-            threading.Thread(target=one.run, args=(self._side,), name=f"highway-{type(one).__name__.lower()}")
+            threading.Thread(
+                target=one.run, args=(self._side,), name=f"highway-{type(one).__name__.lower()}", daemon=True
+            )
             for one in (self._heartbeat, self._listener, self._caller, self._teller)
         ]
         for thread in threads:
@@ -120,7 +127,7 @@ class Worker:
             self._hands.close()
             self._side.set()
             for thread in threads:
-                thread.join()
+                thread.join(_PATIENCE)
             self._connection.close()
 
     def _hear_stop(self) -> None:
@@ -135,7 +142,7 @@ class Worker:
         run by run, and a run that is at fault by itself is left alone until its leases end; another worker may have
         more luck, and after ``max_lease_losses`` the run is failed.
         """
-        if self._in_hand:
+        if self._desk.undone:
             self._set_apart()
         if self._suspects:
             run_id, given = self._suspects.popitem()
@@ -148,8 +155,7 @@ class Worker:
 
     def _set_apart(self) -> None:
         """The last turn failed: find out over which run."""
-        in_hand, self._in_hand = self._in_hand, {}
-        self._desk.forget(in_hand)
+        in_hand, self._desk.undone = self._desk.undone, {}
         if len(in_hand) > 1:
             self._suspects.update(in_hand)
             return
@@ -164,20 +170,36 @@ class Worker:
         inputs, self._unsaved = self._unsaved, {}
         versions, self._versions = self._versions, {}
         due = self._hands.expire()
-        waiting = None if inputs or not self._inbox.empty() or self._wants_to_claim() else self._patience(due)
-        self._receive(inputs, waiting)
-        if self._wants_to_claim() and not self.stop.is_set():
-            try:
+        try:
+            if self._looks and self._looks[0] <= self._clock.monotonic() and not inputs:
+                self._adopt(inputs, versions)
+            waiting = None if inputs or not self._inbox.empty() or self._wants_to_claim() else self._patience(due)
+            self._receive(inputs, waiting)
+            if self._wants_to_claim() and not self.stop.is_set():
                 self._claim(inputs, versions)
-            except StorageError:
-                self._unsaved, self._versions = inputs, versions
-                raise
+        except StorageError:
+            self._unsaved, self._versions = inputs, versions
+            self._looks = self._two_looks()
+            raise
         return inputs, versions
+
+    def _adopt(self, inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
+        """Begin what was claimed for us without our learning it; nobody else would before its lease ends."""
+        claims = self._store.adopt(self._hands.known())
+        del self._looks[0]
+        if claims:
+            logger.info("%d claims had been made whose answer got lost", len(claims))
+        self._take(claims, inputs, versions)
+
+    def _two_looks(self) -> list[float]:
+        now = self._clock.monotonic()
+        return [now, now + _SECOND_LOOK]
 
     def _patience(self, due: float | None) -> float:
         """Seconds to wait for an input."""
-        seconds = max(0.0, self._looked_at + self.poll_interval - self._clock.monotonic())
-        return seconds if due is None else max(0.0, min(seconds, due))
+        now = self._clock.monotonic()
+        seconds = min([self._looked_at + self.poll_interval - now, *(look - now for look in self._looks)])
+        return max(0.0, seconds if due is None else min(seconds, due))
 
     def _receive(self, inputs: dict[str, list[Input]], seconds: float | None) -> None:
         try:
@@ -199,9 +221,7 @@ class Worker:
         self._called = False
         self._looked_at = self._clock.monotonic()
         claims = self._store.claim(self._queues, slots, _MESSAGES)
-        for claim in claims:
-            inputs.setdefault(claim.run_id, []).append(_input(claim))
-            versions[claim.run_id] = claim.version
+        self._take(claims, inputs, versions)
         work = sum(claim.kind == QueueKind.WORK for claim in claims)
         if slots:
             self._work_left = self._hands.crowded = work >= slots
@@ -209,17 +229,30 @@ class Worker:
             self._work_left = True
         self._called = len(claims) - work >= _MESSAGES
 
-    def _process(self, inputs: Mapping[str, list[Input]], versions: Mapping[str, int]) -> None:
-        self._in_hand = dict(inputs)
+    @staticmethod
+    def _take(claims: Sequence[Claim], inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
+        for claim in claims:
+            inputs.setdefault(claim.run_id, []).append(_input(claim))
+            versions[claim.run_id] = claim.version
+
+    def _process(self, inputs: Mapping[str, Sequence[Input]], versions: Mapping[str, int]) -> None:
         try:
-            self._desk.process(inputs, versions)
+            try:
+                self._desk.process(inputs, versions)
+            finally:
+                self._tell(inputs)
         except ConnectionLostError:
-            self._unsaved |= self._in_hand  # given again, to images made anew; what was committed is refused then
-            self._in_hand = {}
+            # Given again, to images made anew; what was committed is refused then.
+            for run_id, given in self._desk.undone.items():
+                self._unsaved.setdefault(run_id, []).extend(given)
+            self._desk.undone = {}
+            self._looks = self._two_looks()
             raise
-        self._in_hand = {}
-        for given in inputs.values():
-            for one in given:
+
+    def _tell(self, inputs: Mapping[str, Sequence[Input]]) -> None:
+        """Tell everybody whom it concerns what was committed."""
+        for run_id, given in inputs.items():
+            for one in given[: len(given) - len(self._desk.undone.get(run_id, ()))]:
                 if isinstance(one, Answer):
                     self._hands.answered(one)
         driver = self._driver
@@ -235,33 +268,32 @@ class Worker:
     def _drain(self) -> None:
         """What is being carried out may finish; the rest is given back."""
         given_back = self._hands.withdraw()
-        grace = self._clock.monotonic() + self.settings.grace_seconds
-        while (held := self._hands.held()) and self._clock.monotonic() < grace:
+        end = self._clock.monotonic() + self.settings.grace_seconds
+        while (given_back or self._unsaved or self._hands.held()) and (left := end - self._clock.monotonic()) > 0:
             try:
-                if given_back:
-                    self._store.give_back(given_back)
-                    given_back = []
-                inputs: dict[str, list[Input]] = self._unsaved
-                self._unsaved = {}
+                self._store.give_back(given_back)
+                given_back = []
+                inputs, self._unsaved = self._unsaved, {}
                 self._hands.expire()
-                self._receive(inputs, 0.05)
+                self._receive(inputs, min(0.05, left))
                 if inputs:
                     self._process(inputs, {})
-                    given_back += self._hands.withdraw()
                 self._trouble.over()
             except StorageError as error:
-                self._side.wait(self._trouble.met(error))
+                self._side.wait(min(self._trouble.met(error), left))
         held = [*self._hands.held(), *given_back]
         self._hands.give_up(self._hands.held(), "the worker is shutting down")
         try:
+            # With what was claimed for us and never came to us.
+            held += [(one.run_id, one.path, one.kind, one.fence) for one in self._store.adopt(held)]
             if held:
                 self._store.give_back(held)
                 logger.info("gave %d tasks back that did not finish in time", len(held))
             self._connection.run(upkeep.GONE, (self.worker_id,))
+            self._caller.call([WORK])
+            self._caller.flush()
         except StorageError as error:
             logger.warning("what was not finished is taken back when its lease ends: %s", error)
-        self._caller.call([WORK])
-        self._caller.flush()
 
     def _keep_registered(self) -> None:
         now = self._clock.monotonic()

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 
 from highway_core.engine.durable.inputs import Answer, Input, TimedOut
 from highway_core.engine.durable.services import Job
-from highway_core.engine.task_runner import TaskRunner
+from highway_core.engine.task_runner import Failure, TaskRunner
 from highway_core.lifecycle import QueueKind
 from highway_core.utils.clock import SystemClock
 from highway_core.utils.stopping import StopScope
@@ -27,6 +27,7 @@ _WEIGHT = 0.1
 
 Post = Callable[[str, Input], None]
 Held = tuple[str, str, str, int]
+Attempt = tuple[str, str, int]
 
 
 class WorkerHands:
@@ -41,17 +42,19 @@ class WorkerHands:
         self._clock = SystemClock()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._held: dict[tuple[str, str], Job] = {}
-        self._lost: set[tuple[str, str, int]] = set()
+        self._begun: set[Attempt] = set()
+        self._lost: dict[Attempt, bool] = {}
+        """What was stopped after it had begun; True if its result, should there be one after all, is to be offered."""
+        self._closing = False
         self._mean = _AHEAD_SECONDS
         self._timeouts: list[tuple[float, int, Job]] = []
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
-        self._idle = 0
+        self._threads = 0
 
     def free(self) -> int:
         """How many more attempts would be begun within a moment."""
-        return max(0, self._capacity() - len(self._held))
+        return 0 if self._closing else max(0, self._capacity() - len(self._held))
 
     def has_room(self) -> bool:
         """True if it is worth a round trip to look for work: for one long task, for many short ones."""
@@ -70,19 +73,25 @@ class WorkerHands:
                 seconds = (job.timeout_at - job.ask.now).total_seconds()
                 entry = (self._clock.monotonic() + seconds, next(self._numbers), job)
                 heapq.heappush(self._timeouts, entry)
-        if len(self._threads) < min(self._concurrency, len(self._held)):
-            thread = threading.Thread(target=self._work, name=f"highway-task-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        self._jobs.put(job)
+            self._jobs.put(job)
+            self._staff()
 
-    def stop(self, run_id: str, path: str, fence: int, reason: str, *, kill: bool) -> None:
+    def _staff(self) -> None:
+        """As many threads as there is work, without those that nobody waits for any more: they may hang for ever."""
+        while self._threads - len(self._lost) < min(self._concurrency, len(self._held)):
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"highway-task-{next(self._numbers)}", daemon=True).start()
+
+    def stop(self, run_id: str, path: str, fence: int, reason: str, *, kill: bool, offer: bool = False) -> None:
+        """The attempt is given up; ``offer``: it may be that nobody else has begun it, so a result is worth a try."""
         with self._lock:
             job = self._held.get((run_id, path))
             if job is None or job.ask.fence > fence:
                 return
             del self._held[(run_id, path)]
-            self._lost.add((run_id, path, job.ask.fence))
+            if _attempt(job) in self._begun:
+                self._lost[_attempt(job)] = offer
+                self._staff()
         if kill:
             # Killing may take its time (a grace period, a daemon); decisions do not wait for it.
             threading.Thread(target=job.ask.tool.stop.stop, args=(reason,), daemon=True).start()
@@ -99,12 +108,19 @@ class WorkerHands:
             return [(job.run_id, job.path, QueueKind.WORK.value, job.ask.fence) for job in self._held.values()]
 
     def give_up(self, leases: Sequence[Held], reason: str) -> None:
-        """Stop what has lost its lease."""
+        """Stop what has lost its lease. A result that comes all the same is offered: its fence decides about it."""
         for run_id, path, _, fence in leases:
-            self.stop(run_id, path, fence, reason, kill=True)
+            self.stop(run_id, path, fence, reason, kill=True, offer=True)
+
+    def known(self) -> list[Held]:
+        """The leases of what is carried out here, and of what is still being stopped."""
+        with self._lock:
+            stopped = [(run_id, path, QueueKind.WORK.value, fence) for run_id, path, fence in self._lost]
+        return self.held() + stopped
 
     def withdraw(self) -> list[Held]:
-        """Take back what no thread has begun: somebody else may have it."""
+        """Take nothing on any more, and take back what no thread has begun: somebody else may have it."""
+        self._closing = True
         taken: list[Held] = []
         while not self._jobs.empty():
             job = self._jobs.get()
@@ -134,7 +150,7 @@ class WorkerHands:
 
     def close(self) -> None:
         """No thread begins anything any more."""
-        for _ in self._threads:
+        for _ in range(self._threads):
             self._jobs.put(None)
 
     def _is_held(self, job: Job) -> bool:
@@ -144,15 +160,25 @@ class WorkerHands:
     def _work(self) -> None:
         clock = self._clock
         while (job := self._jobs.get()) is not None:
+            attempt = _attempt(job)
             with self._lock:
                 if not self._is_held(job):
-                    self._lost.discard((job.run_id, job.path, job.ask.fence))
                     continue
+                self._begun.add(attempt)
             began = clock.monotonic()
             outcome = self._runner.run(job.ask)
             self._mean += (clock.monotonic() - began - self._mean) * _WEIGHT
-            key = (job.run_id, job.path, job.ask.fence)
-            if key in self._lost:
-                self._lost.discard(key)
-                continue
-            self._post(job.run_id, Answer(job, outcome))
+            with self._lock:
+                self._begun.discard(attempt)
+                offered = self._lost.pop(attempt, None)
+                surplus = offered is not None and self._threads - len(self._lost) > self._concurrency
+                if surplus:
+                    self._threads -= 1
+            if offered is None or (offered and not isinstance(outcome, Failure)):
+                self._post(job.run_id, Answer(job, outcome))
+            if surplus:
+                return
+
+
+def _attempt(job: Job) -> Attempt:
+    return (job.run_id, job.path, job.ask.fence)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from highway_core.engine.durable.driver import Driver
 from highway_core.engine.durable.image import Image
-from highway_core.engine.durable.inputs import LATE_ANSWERS, Input, Work
+from highway_core.engine.durable.inputs import LATE_ANSWERS, Answer, Input, Work
 from highway_core.engine.durable.replay import NeedsReloadError
 from highway_core.engine.durable.services import StopScopes
 from highway_core.errors import ConnectionLostError, DocumentError, RunNotFoundError, StorageError
@@ -39,24 +39,24 @@ class Desk:
         self._store = driver.store
         self._scopes = scopes
         self._sizes: OrderedDict[str, int] = OrderedDict()
+        self.undone: dict[str, Sequence[Input]] = {}
+        """Of the inputs given last, those of which it is not known that they are committed."""
 
     def process(self, inputs: Inputs, versions: Mapping[str, int]) -> None:
         """Apply and commit everything. ``versions``: what the claims say of the versions of their runs.
 
-        ConnectionLostError if it is not known whether it was committed: the same inputs may be given again.
-        StorageError if the database refuses even single inputs.
+        ConnectionLostError if it is not known whether it was committed: what is ``undone`` may be given again.
         """
         self._driver.begin_turn(sum(isinstance(one, Work) for given in inputs.values() for one in given))
+        self.undone = dict(inputs)
         try:
             left = self._fast(inputs, versions)
             for run_id in left:
                 self._sure(run_id, inputs[run_id])
-        except StorageError:
-            self.forget(inputs)
-            raise
         finally:
-            self._report()
+            self.forget(self.undone)  # it is not known any more whether they are true
             self._shrink()
+        self._report()
 
     def operate(self, run_id: str, deed: Input) -> None:
         """Carry out one deed under the run's lock; what the deed raises comes through, and nothing is changed."""
@@ -69,7 +69,7 @@ class Desk:
             self._shrink()
 
     def forget(self, run_ids: Mapping[str, object] | Sequence[str]) -> None:
-        """Throw images away: it is not known any more whether they are true."""
+        """Throw images away."""
         for run_id in run_ids:
             self._driver.images.pop(run_id, None)
             self._sizes.pop(run_id, None)
@@ -90,43 +90,59 @@ class Desk:
                 outdated[run_id] = known
         if outdated:
             self._refresh(outdated, lock=False)
-        direct = [run_id for run_id in direct if run_id in self._driver.images]
+        there = [run_id for run_id in direct if run_id in self._driver.images]
         try:
-            refused = self._write({run_id: inputs[run_id] for run_id in direct})
+            refused = self._write({run_id: inputs[run_id] for run_id in there})
         except ConnectionLostError:
             raise
         except StorageError as error:
-            logger.info("a commit of %d runs was refused and is made run by run: %s", len(direct), error)
-            refused = set(direct)
-        for run_id in refused:
-            self.forget([run_id])
+            logger.info("a commit of %d runs was refused and is made run by run: %s", len(there), error)
+            refused = set(there)
+        for run_id in direct:
+            if run_id not in refused:
+                del self.undone[run_id]
+        self.forget(list(refused))
         self._driver.contended.update(dict.fromkeys(refused, _CONTENDED_FOR))
         return [*left, *refused]
 
     def _sure(self, run_id: str, inputs: Sequence[Input]) -> None:
         try:
             if not self._locked({run_id: inputs}):
+                del self.undone[run_id]
                 return
         except ConnectionLostError:
             raise
         except StorageError as error:
             logger.info("a commit of run '%s' was refused and is made input by input: %s", run_id, error)
-        for one in inputs:
+        for number, one in enumerate(inputs, 1):
             self._alone(run_id, one)
+            self.undone[run_id] = inputs[number:]
+        del self.undone[run_id]
 
     def _alone(self, run_id: str, one: Input) -> None:
         self.forget([run_id])
         try:
-            if self._locked({run_id: [one]}):
+            if self._locked({run_id: [one]}) and isinstance(one, Answer):
                 self._driver.late_answers += 1
         except ConnectionLostError:
             raise
         except StorageError as error:
-            instead = one.spoiled(str(error))
-            if instead is None:
-                raise
             self.forget([run_id])
-            self._locked({run_id: [instead]})
+            self._instead(run_id, one, error)
+
+    def _instead(self, run_id: str, one: Input, error: StorageError) -> None:
+        """What is done if an input cannot be stored: its claim must not be kept for ever, nor end the worker."""
+        instead = one.spoiled(str(error))
+        try:
+            if instead is not None:
+                self._locked({run_id: [instead]})
+                return
+        except ConnectionLostError:
+            raise
+        except StorageError as another:
+            error = another
+            self.forget([run_id])
+        logger.error("run '%s' cannot take note of %s, whose claim lapses: %s", run_id, type(one).__name__, error)
 
     def _locked(self, inputs: Inputs) -> set[str]:
         """Under the locks of the runs; the ids of those that were refused all the same: a claim was lost."""
@@ -154,7 +170,9 @@ class Desk:
             except NeedsReloadError:
                 self.forget([run_id])
                 again[run_id] = -1
-            except DocumentError as error:
+            except ConnectionLostError:
+                raise
+            except (DocumentError, StorageError) as error:
                 logger.error("run '%s' cannot be carried out here, its claims lapse: %s", run_id, error)
                 self.forget([run_id])
         if again:

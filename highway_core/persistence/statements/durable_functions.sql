@@ -345,6 +345,37 @@ BEGIN
     RETURN claimed;
 END $$;
 
+-- What is claimed for a worker that does not know of it, because the answer of a claim or of a commit got lost: claimed
+-- anew, under a higher fence, and no further attempt is counted. ``p_held`` [{r, t, k, f}] is what it knows of.
+CREATE OR REPLACE FUNCTION highway_adopt(p_worker text, p_lease double precision, p_held json) RETURNS json
+LANGUAGE plpgsql AS $$
+DECLARE
+    claimed json;
+BEGIN
+    WITH c AS MATERIALIZED (
+        SELECT workflow_id, task_id, kind FROM task_queue q
+         WHERE status = @RUNNING@ AND worker_id = p_worker
+           AND NOT EXISTS (SELECT 1 FROM json_to_recordset(p_held) AS x(r text, t text, k text, f bigint)
+                            WHERE x.r = q.workflow_id AND x.t = q.task_id AND x.k = q.kind AND x.f = q.fence)
+         FOR UPDATE SKIP LOCKED),
+    taken AS (
+        UPDATE task_queue q SET fence = q.fence + 1, lease_until = clock_timestamp() + p_lease * interval '1 second'
+          FROM c WHERE q.workflow_id = c.workflow_id AND q.task_id = c.task_id AND q.kind = c.kind
+        RETURNING q.workflow_id AS r, q.task_id AS t, q.kind AS k, q.fence AS f, q.attempt AS a,
+               q.lease_losses AS ll, q.payload_json AS pl, q.event_name AS ev),
+    shown AS (
+        UPDATE tasks t SET status = @RUNNING@, attempt = taken.a, fence = taken.f, worker_id = p_worker,
+               updated_at = clock_timestamp()
+          FROM taken WHERE taken.k = @KIND_WORK@ AND t.workflow_id = taken.r AND t.task_id = taken.t
+           AND t.status IN (@QUEUED@, @RUNNING@))
+    SELECT json_agg(row_to_json(answer)) INTO claimed
+      FROM (SELECT taken.*, w.version AS v,
+                   CASE WHEN taken.ev IS NOT NULL THEN (SELECT e.payload_json FROM events e
+                         WHERE e.name = taken.ev ORDER BY e.id DESC LIMIT 1) END AS evp
+              FROM taken JOIN workflows w ON w.workflow_id = taken.r) AS answer;
+    RETURN claimed;
+END $$;
+
 -- How many tasks of a queue may be claimed now: fewer than there are free threads only where the queue has a limit.
 CREATE OR REPLACE FUNCTION highway_allowed(p_queue text, p_slots integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
@@ -490,7 +521,8 @@ DECLARE
     one text;
 BEGIN
     FOREACH one IN ARRAY ARRAY['highway_commit', 'highway_emit', 'highway_deliver', 'highway_start', 'highway_submit',
-                               'highway_claim', 'highway_load', 'highway_rescue', 'highway_wake', 'highway_reopen'] LOOP
+                               'highway_claim', 'highway_adopt', 'highway_load', 'highway_rescue', 'highway_wake',
+                               'highway_reopen'] LOOP
         EXECUTE format('ALTER FUNCTION %I SET enable_seqscan = off', one);
         EXECUTE format('ALTER FUNCTION %I SET enable_hashjoin = off', one);
         EXECUTE format('ALTER FUNCTION %I SET enable_mergejoin = off', one);
