@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from highway_core.config import Settings, current_settings
+from highway_core.engine.breakers import Breakers
 from highway_core.engine.definitions import Definitions
 from highway_core.engine.executors.base import BaseExecutor
 from highway_core.engine.executors.local_python import LocalPythonExecutor
@@ -35,14 +36,19 @@ _FILES = "files://"
 class LocalEngine:
     """What LOCAL runs of one process share: settings, tools, executors, bulkheads and a store."""
 
-    def __init__(self, settings: Settings | None = None, persistence_manager: PersistenceManager | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        persistence_manager: PersistenceManager | None = None,
+        breakers: Breakers | None = None,
+    ) -> None:
         self.settings = settings or current_settings()
         self.registry = ToolRegistry(self.settings)
         self._store = persistence_manager
         self._owns_store = persistence_manager is None
         self._executors: dict[str, BaseExecutor] = {}
         self._bulkheads = BulkheadManager()
-        self.runner = TaskRunner(self.settings, self.registry, self._bulkheads, self._executor)
+        self.runner = TaskRunner(self.settings, self.registry, self._bulkheads, self._executor, breakers)
 
     @cached_property
     def store(self) -> PersistenceManager:

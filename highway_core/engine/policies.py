@@ -68,7 +68,7 @@ class TimeoutPolicy(DocumentPart):
 
 
 class CircuitBreakerPolicy(DocumentPart):
-    """Stop calling what keeps failing; one breaker a task of a workflow in each process."""
+    """Stop calling what keeps failing; one breaker a task of a workflow."""
 
     renamed: ClassVar[Mapping[str, str]] = {"isolation_duration_seconds": "isolation_duration"}
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from highway_core.config import Settings
+from highway_core.engine.breakers import Breakers, ProcessBreakers, record
 from highway_core.engine.context import ChildOutcome, TaskContext
 from highway_core.engine.data import DataView
 from highway_core.engine.decisions import Decision, Finish
@@ -22,7 +23,7 @@ from highway_core.engine.graph import Node
 from highway_core.engine.guards import check_guard
 from highway_core.engine.models import BaseOperatorModel, CallOperatorModel
 from highway_core.engine.operator_handlers import HANDLERS, WORKING
-from highway_core.engine.policies import CircuitBreakerPolicy, DataGuard, RetryPolicy
+from highway_core.engine.policies import DataGuard, RetryPolicy
 from highway_core.engine.resource_manager import ContainerResourceManager
 from highway_core.errors import (
     ExpressionError,
@@ -34,7 +35,6 @@ from highway_core.errors import (
     ToolNotFoundError,
 )
 from highway_core.tools.bulkhead import BulkheadManager
-from highway_core.tools.circuit_breaker import CircuitBreaker
 from highway_core.tools.context import ToolContext
 from highway_core.tools.registry import ToolRegistry
 from highway_core.utils.json_values import clean_text, to_storable
@@ -92,14 +92,19 @@ class TaskRunner:
     """Carries out attempts; thread-safe, and shared by all runs of a process."""
 
     def __init__(
-        self, settings: Settings, registry: ToolRegistry, bulkheads: BulkheadManager, executors: Executors
+        self,
+        settings: Settings,
+        registry: ToolRegistry,
+        bulkheads: BulkheadManager,
+        executors: Executors,
+        breakers: Breakers | None = None,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._bulkheads = bulkheads
         self._executors = executors
         self._resources: dict[str, ContainerResourceManager] = {}
-        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
+        self._breakers = breakers or ProcessBreakers()
         self._lock = threading.Lock()
         self._transactional: dict[str, bool] = {}
 
@@ -150,14 +155,14 @@ class TaskRunner:
 
     def _execute(self, ask: Ask, work: Work) -> Any:
         policy = ask.node.task.circuit_breaker_policy
-        breaker = None if policy is None else self._breaker(ask, policy)
+        breaker = None if policy is None else self._breakers.of(ask.node.task_id, policy, ask.tool, ask.fence)
         if breaker is not None and not breaker.is_request_allowed():
             raise TaskError(f"The circuit breaker of '{ask.node.task_id}' is open: it failed too often.")
         try:
             result = self._executors(work.runtime).execute(work, self._execution(ask.tool))
         except Exception as error:
             if breaker is not None and policy is not None:
-                _record_failure(breaker, policy, error)
+                record(breaker, policy, error)
             if isinstance(error, (TaskError, ExpressionError)):
                 raise
             raise TaskError(error_text(error)) from error
@@ -179,18 +184,6 @@ class TaskRunner:
         resources = self._resources.pop(run_id, None)
         if resources is not None:
             resources.cleanup_all()
-
-    def _breaker(self, ask: Ask, policy: CircuitBreakerPolicy) -> CircuitBreaker:
-        key = (ask.tool.workflow_name, ask.node.task_id)
-        with self._lock:
-            if key not in self._breakers:
-                self._breakers[key] = CircuitBreaker(
-                    policy.failure_threshold,
-                    policy.success_threshold,
-                    policy.isolation_duration.total_seconds(),
-                    name=ask.node.task_id,
-                )
-            return self._breakers[key]
 
     def _completed(self, ask: Ask, decision: Finish) -> Completed:
         value, text = to_storable(decision.result, max_bytes=self._settings.max_result_bytes)
@@ -253,14 +246,3 @@ def _check(guards: Sequence[DataGuard], view: DataView, kind: str) -> None:
         wrong = check_guard(guard, view)
         if wrong is not None:
             raise GuardError(f"{kind} failed: {wrong}")
-
-
-def _record_failure(breaker: CircuitBreaker, policy: CircuitBreakerPolicy, error: Exception) -> None:
-    cause = error.__cause__ or error
-    names = {one.__name__ for one in (*type(error).__mro__, *type(cause).__mro__)}
-    ignored = policy.ignore_exceptions is not None and names & set(policy.ignore_exceptions)
-    counted = policy.catch_exceptions is None or names & set(policy.catch_exceptions)
-    if counted and not ignored:
-        breaker.record_failure()
-    else:
-        breaker.record_nothing()

@@ -39,6 +39,7 @@ NOT_OF_RUNS = {
     "alembic_version",
     "api_keys",
     "artifacts",
+    "circuit_breakers",
     "counters",
     "events",
     "idempotency_keys",

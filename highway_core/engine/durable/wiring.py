@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from highway_core.config import Settings
+from highway_core.config import Settings, current_settings
+from highway_core.engine.durable.breakers import SharedBreakers
 from highway_core.engine.durable.definitions import DurableDefinitions
 from highway_core.engine.durable.operations import DurableRuns
 from highway_core.engine.durable.services import DurableServices
 from highway_core.engine.engine import LocalEngine
+from highway_core.persistence.breaker_store import BreakerStore
+from highway_core.persistence.durable_connection import ConnectionPool
 from highway_core.persistence.schema import require_schema
 
 
 def durable_services(settings: Settings | None = None) -> DurableServices:
     """What carries tasks out and finds documents; the same tools and executors as LOCAL mode."""
-    engine = LocalEngine(settings)
+    settings = settings or current_settings()
+    pool = ConnectionPool(settings.database_url, "highway-tasks")
+    engine = LocalEngine(settings, breakers=SharedBreakers(BreakerStore(pool)))
     return DurableServices(
         engine.runner,
         engine.settings,

@@ -448,6 +448,65 @@ BEGIN
     RETURN answer;
 END $$;
 
+-- The circuit breaker of a task, shared by all workers: closed (isolated_until is NULL), isolated (it lies ahead) or on
+-- trial (it is past). Let a call through: [isolations, 1 if it is the one trial call], or NULL. A trial lasts as long as
+-- the lease of the attempt that makes it, so that nobody waits for one who is gone.
+CREATE OR REPLACE FUNCTION highway_breaker_admit(p_workflow text, p_task text, p_run text, p_path text, p_fence bigint)
+RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    b circuit_breakers;
+BEGIN
+    SELECT * INTO b FROM circuit_breakers WHERE workflow_name = p_workflow AND task_id = p_task;
+    IF b.isolated_until <= clock_timestamp() THEN
+        SELECT * INTO b FROM circuit_breakers WHERE workflow_name = p_workflow AND task_id = p_task FOR UPDATE;
+    END IF;
+    IF b.isolated_until IS NULL THEN
+        RETURN ARRAY[coalesce(b.isolations, 0), 0];
+    END IF;
+    IF b.isolated_until > clock_timestamp() OR EXISTS (
+            SELECT 1 FROM task_queue q WHERE q.workflow_id = b.trial_run AND q.task_id = b.trial_path
+               AND q.kind = @KIND_WORK@ AND q.fence = b.trial_fence AND q.status = @RUNNING@) THEN
+        RETURN NULL;
+    END IF;
+    UPDATE circuit_breakers SET trial_run = p_run, trial_path = p_path, trial_fence = p_fence
+     WHERE workflow_name = p_workflow AND task_id = p_task;
+    RETURN ARRAY[b.isolations, 1];
+END $$;
+
+-- What came of a call that was let through; NULL tells nothing about the other side. It is heard in the phase in which it
+-- was let through, a trial as long as nobody else makes it. p_limit: how many in a row it takes to open a closed breaker,
+-- or to close one on trial.
+CREATE OR REPLACE FUNCTION highway_breaker_record(p_workflow text, p_task text, p_run text, p_path text, p_fence bigint,
+        p_isolations bigint, p_trial boolean, p_good boolean, p_limit integer, p_seconds double precision)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    isolated timestamptz := clock_timestamp() + p_seconds * interval '1 second';
+BEGIN
+    IF p_trial THEN
+        UPDATE circuit_breakers
+           SET trial_run = NULL, trial_path = NULL, trial_fence = NULL,
+               failures = 0,
+               successes = CASE WHEN p_good AND successes + 1 < p_limit THEN successes + 1
+                                WHEN p_good IS NULL THEN successes ELSE 0 END,
+               isolations = isolations + (p_good IS FALSE)::integer,
+               isolated_until = CASE WHEN p_good IS FALSE THEN isolated
+                                     WHEN p_good IS NULL OR successes + 1 < p_limit THEN isolated_until END
+         WHERE workflow_name = p_workflow AND task_id = p_task AND isolations = p_isolations
+           AND trial_run = p_run AND trial_path = p_path AND trial_fence = p_fence;
+    ELSIF p_good THEN
+        UPDATE circuit_breakers SET failures = 0
+         WHERE workflow_name = p_workflow AND task_id = p_task AND isolations = p_isolations
+           AND isolated_until IS NULL AND failures > 0;
+    ELSIF p_good IS FALSE THEN
+        INSERT INTO circuit_breakers AS old (workflow_name, task_id, failures, isolations, isolated_until)
+        VALUES (p_workflow, p_task, 1, (p_limit = 1)::integer, CASE WHEN p_limit = 1 THEN isolated END)
+        ON CONFLICT ON CONSTRAINT pk_circuit_breakers DO UPDATE
+           SET failures = old.failures + 1, isolations = old.isolations + (old.failures + 1 >= p_limit)::integer,
+               isolated_until = CASE WHEN old.failures + 1 >= p_limit THEN isolated END
+         WHERE old.isolations = p_isolations AND old.isolated_until IS NULL;
+    END IF;
+END $$;
+
 -- Put back work whose worker is gone; bounded, and safe with any number of callers. The number of rows. (An index can be
 -- asked about statement_timestamp(), and not about clock_timestamp(), which changes from row to row.)
 CREATE OR REPLACE FUNCTION highway_rescue(p_limit integer) RETURNS integer LANGUAGE plpgsql AS $$

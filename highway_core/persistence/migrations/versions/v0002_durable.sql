@@ -77,6 +77,20 @@ CREATE TABLE queue_limits (
     CONSTRAINT pk_queue_limits PRIMARY KEY (scope, name)
 );
 
+-- The circuit breakers of tasks with such a policy; no row: it has never heard of a failure.
+CREATE TABLE circuit_breakers (
+    workflow_name text NOT NULL,
+    task_id text NOT NULL,                                  -- as the document names it: iterations share it
+    failures integer NOT NULL DEFAULT 0,                    -- in a row, while it is closed
+    successes integer NOT NULL DEFAULT 0,                   -- in a row, while it is on trial
+    isolations bigint NOT NULL DEFAULT 0,                   -- so far: calls of an older phase are not heard
+    isolated_until timestamptz,                             -- NULL: closed; past: on trial
+    trial_run text,                                         -- the lease of the attempt that makes the trial call
+    trial_path text,
+    trial_fence bigint,
+    CONSTRAINT pk_circuit_breakers PRIMARY KEY (workflow_name, task_id)
+);
+
 ALTER TABLE workflow_memory ADD COLUMN version bigint NOT NULL DEFAULT 0;
 
 CREATE TABLE event_log (
