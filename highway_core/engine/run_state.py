@@ -230,6 +230,26 @@ class Scope:
         del results[key]
         return True
 
+    def forget_iterations(self, loop: Node) -> None:
+        """A ``while`` begins anew: what its iterations left in this scope is nobody's result any more."""
+        bodies = [loop.body]
+        while bodies:
+            body = bodies.pop()
+            for node in () if body is None else body.nodes:
+                if self.forget(node):
+                    self._give_back(node.task.result_key)
+                if node.task.operator_type == "while":
+                    bodies.append(node.body)
+
+    def _give_back(self, key: str | None) -> None:
+        """Let a result key stand for the task outside of the loop that had set it before."""
+        others = [
+            one for one in self.instances if one.node.task.result_key == key and one.status is TaskStatus.COMPLETED
+        ]
+        if key is not None and others:
+            last = max(others, key=lambda one: one.completed_at or one.created_at)
+            self.results[key] = self.outputs[last.node.task_id]
+
     def all_open(self) -> Iterator[Instance]:
         """Every open instance of this scope and of the scopes inside it."""
         for instance in self.instances:

@@ -245,6 +245,8 @@ class Steps:
     def delay(self, instance: Instance, moment: datetime, message: str | None) -> None:
         """The next attempt of a running task begins at ``moment``; ``message`` is why the last one failed."""
         instance.reset()
+        if instance.node.task.operator_type == "while":
+            instance.scope.forget_iterations(instance.node)
         instance.error = message
         instance.wake_at = moment
         instance.epoch += 1

@@ -48,9 +48,10 @@ class SubWorkflowRunner:
         instance.spawned = 0
         instance.children_left = 0
         self._run.wait_for_children(instance)
-        self._open_more(instance)
+        self.open_more(instance)
 
-    def _open_more(self, instance: Instance) -> None:
+    def open_more(self, instance: Instance) -> None:
+        """Open as many of what the task has spawned as may be open at once."""
         spawn = instance.spawn
         assert spawn is not None  # noqa: S101 - only spawning instances come here
         limit = len(spawn.scopes) if spawn.limit is None else spawn.limit
@@ -104,7 +105,7 @@ class SubWorkflowRunner:
         if spawn.stop_on_failure and outcome.status is not TaskStatus.COMPLETED:
             instance.spawned = len(spawn.scopes)
         else:
-            self._open_more(instance)
+            self.open_more(instance)
         if not instance.children_left and instance.spawned == len(spawn.scopes):
             if isinstance(spawn.scopes[0], Iteration):
                 instance.outcomes.sort(key=lambda one: int(one.key))

@@ -141,7 +141,8 @@ class Driver(ImageDriver):
         self._put(image, instance.path, QueueKind.WORK, status, f=instance.epoch, a=instance.attempt)
         instance.queued = True
         self.enqueued += 1
-        image.in_queue.add(instance)
+        if image.steps.asks.works(instance.node):
+            image.in_queue.add(instance)
         if instance.status is TaskStatus.QUEUED:
             image.changes.mark(instance, _path(instance.led_by))
 
@@ -191,6 +192,8 @@ class Driver(ImageDriver):
             image.steps.ended(instance)
         elif in_queue and not changes.consumes(instance.path):
             changes.dropped.add(instance.path)
+        elif instance.queued and instance.status is TaskStatus.WAITING_FOR_TIMER:
+            changes.dropped.add(instance.path)  # what was asked for before is asked for no longer
         if instance.status is TaskStatus.WAITING_FOR_TIMER and instance.node.body is not None:
             changes.add("detach", prefix=f"{instance.path}[")
 

@@ -102,9 +102,18 @@ class Image:
         self.replay.apply(tasks)
         if first and not self.run.is_over and status is not RunStatus.PENDING:
             self.replay.open_roots()
+        self.in_queue = {one for one in self.in_queue if one.status in IN_QUEUE and not one.scope.dead}
         for task in tasks:
             self._count(task)
         self.version = row["v"]
+
+    def dispose(self) -> None:
+        """Nobody needs the image any more: take its circles apart, so that it is freed at once."""
+        for scope in (self.run.root, *(one for one in self.replay.scopes() if one is not None)):
+            scope.instances = []
+            scope.inner = set()
+        self.run.scopes.index = None
+        del self.run.scopes, self.steps.asks, self.steps.keys, self.replay, self.steps
 
     def instance(self, path: str) -> Instance | None:
         """The instance of that path, if it is part of the run's state."""
@@ -114,11 +123,8 @@ class Image:
         instance = self.instance(row["t"])
         if instance is None:
             return
-        works = self.steps.asks.works(instance.node)
-        if works and instance.status in IN_QUEUE:
+        if instance.status in IN_QUEUE and self.steps.asks.works(instance.node):
             self.in_queue.add(instance)
-        else:
-            self.in_queue.discard(instance)
 
     def _respawn(self, loop: Instance) -> Spawn:
         """What the handler of a loop answers to what it had left."""

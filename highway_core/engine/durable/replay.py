@@ -8,19 +8,22 @@ row is made ready: that is how work that stood in nobody's queue yet is found ag
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from highway_core.engine.decisions import Iteration, Spawn
 from highway_core.engine.durable.values import StoredValue
-from highway_core.engine.graph import Edge
+from highway_core.engine.graph import Edge, WorkflowGraph
 from highway_core.engine.readiness import Verdict, decide_ready
 from highway_core.engine.run import Run, count_arrival
 from highway_core.engine.run_outcome import branch_outcomes
 from highway_core.engine.run_state import Instance, Scope
 from highway_core.lifecycle import TASK_OPEN, TaskStatus
 from highway_core.persistence.durable_connection import moment_of
+
+_TRIES_ITSELF = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
+"""What it may fail of from now on is its own fault."""
 
 Row = dict[str, Any]
 Respawn = Callable[[Instance], Spawn]
@@ -54,6 +57,10 @@ class Replay:
                     return scope.instances[index]
         return None
 
+    def scopes(self) -> list[Scope | None]:
+        """Every scope; None for an iteration that is over."""
+        return list(self._scopes.values())
+
     def apply(self, rows: Iterable[Row]) -> None:
         """Take the rows in; NeedsReloadError if that takes more than they say."""
         taken = _Taken()
@@ -63,11 +70,12 @@ class Replay:
         self._link(ordered)
         for one in taken.opened:
             self._hear(one, one.node.opened, taken)
-        for one in sorted(taken.ended, key=lambda one: one.ended_seq or 0):
+        taken.ended.sort(key=lambda one: one.ended_seq or 0)
+        for one in taken.ended:
             self._end(one, taken)
         for loop in taken.loops:
             self._reopen(loop)
-        self._close(taken.ended)
+        self._close(taken)
         for one in taken.heard:
             if one.status is TaskStatus.PENDING and decide_ready(one.node.rule, one.arrivals) is Verdict.RUN:
                 self._run.queue(one)
@@ -128,16 +136,42 @@ class Replay:
             owner.spawned = max(owner.spawned, index + 1 - _first(owner.spawn))
         return self._run.scopes.iteration(owner, Iteration(index, item, shared))
 
-    def _link(self, rows: Iterable[Row]) -> None:
+    def _link(self, rows: Sequence[Row]) -> None:
         """Who is to blame, and who called: they are instances themselves."""
+        by_path: dict[str, Row] = {}
         for row in rows:
             left = json.loads(row["pg"]) if row["pg"] else {}
-            if "cause" in left or "blame" in left:
-                scope = self._scopes.get(row["sc"])
-                if scope is not None:
-                    instance = scope.instances[row["nd"]]
-                    instance.cause = self.instance(left["cause"]) if "cause" in left else None
-                    instance.blame = self.instance(left["blame"]) if "blame" in left else None
+            if "cause" not in left and "blame" not in left:
+                continue
+            scope = self._scopes.get(row["sc"])
+            if scope is None:
+                continue
+            instance = scope.instances[row["nd"]]
+            instance.cause = self.instance(left["cause"]) if "cause" in left else None
+            if "blame" not in left or instance.status in _TRIES_ITSELF:
+                instance.blame = None
+            elif instance.blame is None or instance.blame.path != left["blame"]:
+                by_path = by_path or {one["t"]: one for one in rows}
+                instance.blame = self.instance(left["blame"]) or self._gone(instance.scope, left["blame"], by_path)
+
+    def _gone(self, scope: Scope, path: str, rows: Mapping[str, Row]) -> Instance | None:
+        """Who is to blame and stood in an iteration that is over: all that is asked of it is what its row says."""
+        row = rows.get(path)
+        graph = None if row is None else self._graph(row["sc"], rows)
+        if row is None or graph is None:
+            return None
+        gone = Instance(scope, graph.nodes[row["nd"]], scope.instances[0].created_at)
+        gone.path = path
+        _fill(gone, row, TaskStatus(row["st"]))
+        return gone
+
+    def _graph(self, prefix: str, rows: Mapping[str, Row]) -> WorkflowGraph | None:
+        """The graph of a scope that is over."""
+        if not prefix:
+            return self._run.root.graph
+        owner = rows.get(prefix[:-2].rpartition("[")[0])
+        outer = None if owner is None else self._graph(owner["sc"], rows)
+        return None if owner is None or outer is None else outer.nodes[owner["nd"]].body
 
     def _end(self, instance: Instance, taken: _Taken) -> None:
         scope, node = instance.scope, instance.node
@@ -182,9 +216,14 @@ class Replay:
                     loop.children_left += 1
                     self._run.open(self._run.scopes.iteration(loop, one))
 
-    def _close(self, ended: Iterable[Instance]) -> None:
-        """Iterations and branches of which every task has ended."""
-        for scope in {id(one.scope): one.scope for one in ended}.values():
+    def _close(self, taken: _Taken) -> None:
+        """Iterations and branches of which every task has ended, in the order in which they were over."""
+        over: dict[Scope, None] = {}
+        for one in taken.ended:
+            over.pop(one.scope, None)
+            over[one.scope] = None
+        loops = dict.fromkeys(taken.loops)
+        for scope in over:
             owner = scope.owner
             if owner is None or scope.open or scope.dead:
                 continue
@@ -193,11 +232,14 @@ class Replay:
             if spawn is None or not owner.is_open or scope.key < _first(spawn):
                 continue
             owner.outcomes.append(outcome)
-            owner.outcomes.sort(key=lambda one: int(one.key))
             owner.children_left -= 1
             if spawn.stop_on_failure and outcome.status is not TaskStatus.COMPLETED:
                 owner.spawned = len(spawn.scopes)
-        for one in ended:
+            loops[owner] = None
+        for loop in loops:
+            loop.outcomes.sort(key=lambda one: int(one.key))
+            self._run.scopes.open_more(loop)
+        for one in taken.ended:
             if one.node.container >= 0:
                 container = one.scope.instances[one.node.container]
                 if not container.children_left and container.status is TaskStatus.WAITING_FOR_CHILDREN:
