@@ -12,7 +12,7 @@ from highway_core.engine.graph import Node
 from highway_core.engine.run import Run
 from highway_core.engine.run_state import Instance
 from highway_core.engine.task_runner import Ask, TaskRunner
-from highway_core.tools.context import Sandbox, ToolContext
+from highway_core.tools.context import FetchArtifact, Sandbox, ToolContext
 from highway_core.utils.stopping import StopScope
 
 _NO_EXTRAS: Mapping[str, Any] = {}
@@ -30,6 +30,9 @@ class StepServices(Protocol):
     @property
     def sandbox(self) -> Sandbox | None: ...
 
+    @property
+    def fetch_artifact(self) -> FetchArtifact | None: ...
+
 
 class Asks:
     """Makes the questions of one run."""
@@ -39,6 +42,7 @@ class Asks:
         self.runner = services.runner
         self._settings = services.settings
         self._sandbox = services.sandbox
+        self._fetch_artifact = services.fetch_artifact
 
     def works(self, node: Node) -> bool:
         """True if the task calls tools on a thread of its own: not a memory tool, whose place is in the transaction."""
@@ -57,6 +61,7 @@ class Asks:
             stop=stop,
             state=scope.values,
             sandbox=self._sandbox,
+            fetch_artifact=self._fetch_artifact,
             inputs=run.inputs,
             idempotency_key=f"{run.run_id}:{instance.path}",
         )

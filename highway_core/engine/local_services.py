@@ -8,7 +8,7 @@ from highway_core.config import Settings
 from highway_core.engine.definitions import Definitions
 from highway_core.engine.task_runner import TaskRunner
 from highway_core.persistence.manager import PersistenceManager
-from highway_core.tools.context import Sandbox
+from highway_core.tools.context import FetchArtifact, Sandbox
 from highway_core.utils.clock import Clock, SystemClock
 
 
@@ -22,4 +22,5 @@ class LocalServices:
     definitions: Definitions | None = None
     """Where workflows are looked up by name; None: no task can start another workflow."""
     sandbox: Sandbox | None = None
+    fetch_artifact: FetchArtifact | None = None
     clock: Clock = field(default_factory=SystemClock)

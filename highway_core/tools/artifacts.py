@@ -15,6 +15,7 @@ from typing import Final
 
 from highway_core.config import Settings
 from highway_core.errors import TaskError
+from highway_core.tools.context import FetchArtifact
 
 MAX_BYTES: Final = 50 * 1024 * 1024
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -31,26 +32,43 @@ def store_artifact(source: Path | bytes, settings: Settings) -> str:
     artifact_id = hashlib.sha256(data).hexdigest()
     place = _place(artifact_id, settings)
     if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        # Beside its place and then moved there, so that nobody finds half of it.
-        unfinished = place.with_name(f".{uuid.uuid4().hex}")
-        unfinished.write_bytes(data)
-        unfinished.replace(place)
+        _write(place, data)
     return artifact_id
 
 
-def artifact_path(artifact_id: str, settings: Settings) -> Path:
-    """Where the artifact lies; TaskError if it is not there, or no longer what its id says."""
+def artifact_path(artifact_id: str, settings: Settings, fetch: FetchArtifact | None = None) -> Path:
+    """Where the artifact lies; TaskError if it is not there, or no longer what its id says.
+
+    ``fetch`` finds what was uploaded elsewhere; it is then kept here.
+    """
     if not isinstance(artifact_id, str) or not _ID.fullmatch(artifact_id):
         raise TaskError(f"'{artifact_id}' is not the id of an artifact (64 hexadecimal digits).")
     place = _place(artifact_id, settings)
     try:
         data = place.read_bytes()
-    except OSError as error:
-        raise TaskError(f"There is no artifact {artifact_id} here; it has to be uploaded first.") from error
-    if hashlib.sha256(data).hexdigest() != artifact_id:
-        raise TaskError(f"Artifact {artifact_id} was changed on disk and is not used; upload it again.")
-    return place
+    except OSError:
+        data = None
+    if data is not None and hashlib.sha256(data).hexdigest() == artifact_id:
+        return place
+    fetched = None if fetch is None else fetch(artifact_id)
+    if fetched is not None and hashlib.sha256(fetched).hexdigest() == artifact_id:
+        _write(place, fetched)
+        return place
+    if data is None and fetched is None:
+        raise TaskError(f"There is no artifact {artifact_id} here; it has to be uploaded first.")
+    where = "on disk" if fetched is None else "in the database"
+    raise TaskError(f"Artifact {artifact_id} was changed {where} and is not used; upload it again.")
+
+
+def _write(place: Path, data: bytes) -> None:
+    """Beside its place and then moved there, so that nobody finds half of it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = place.with_name(f".{uuid.uuid4().hex}")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(place)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _place(artifact_id: str, settings: Settings) -> Path:

@@ -87,6 +87,9 @@ class SandboxResult:
 
 Sandbox = Callable[[SandboxRequest, "ToolContext"], SandboxResult]
 
+FetchArtifact = Callable[[str], bytes | None]
+"""The bytes that were uploaded under an id, or None; it may raise what its storage raises."""
+
 
 @dataclass(slots=True)
 class ToolContext:
@@ -102,6 +105,8 @@ class ToolContext:
     state: RunState
     """Read it freely; write to it in transactional tools only."""
     sandbox: Sandbox | None = None
+    fetch_artifact: FetchArtifact | None = None
+    """Where artifacts are that this machine does not have; None: nowhere."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     changed_variables: dict[str, Any] = field(default_factory=dict)
     """Variables that the run takes over when this attempt completes."""

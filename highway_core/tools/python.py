@@ -37,7 +37,7 @@ def run(context: ToolContext, function: str, *args: Any, artifact_id: str | None
     if artifact_id is None:
         _check_allowed(module, context.settings.tool_modules)
     else:
-        files[_ARTIFACT] = artifact_path(artifact_id, context.settings)
+        files[_ARTIFACT] = artifact_path(artifact_id, context.settings, context.fetch_artifact)
         _check_contained(module, files[_ARTIFACT], artifact_id)
     mark = f"__HIGHWAY_ANSWER_{secrets.token_hex(8)}__:"
     done = run_python(

@@ -77,3 +77,48 @@ def test_an_artifact_that_nobody_stored_is_named(settings: Settings) -> None:
 def test_what_is_no_id_never_becomes_a_path(settings: Settings, artifact_id: object) -> None:
     with pytest.raises(TaskError, match="is not the id of an artifact"):
         artifact_path(artifact_id, settings)  # type: ignore[arg-type]
+
+
+# -- fetched from where they were uploaded
+
+
+def test_what_is_not_here_is_fetched_once_and_kept(settings: Settings) -> None:
+    data = packed(tasks="x = 1")
+    artifact_id = hashlib.sha256(data).hexdigest()
+    asked: list[str] = []
+
+    def fetch(wanted: str) -> bytes:
+        asked.append(wanted)
+        return data
+
+    for _ in range(3):
+        assert artifact_path(artifact_id, settings, fetch).read_bytes() == data
+    assert asked == [artifact_id]
+    assert [entry.name for entry in (settings.home / "artifacts").iterdir()] == [f"{artifact_id}.zip"]
+
+
+def test_what_was_changed_on_disk_is_fetched_anew(settings: Settings) -> None:
+    data = packed(tasks="x = 1")
+    artifact_id = store_artifact(data, settings)
+    artifact_path(artifact_id, settings).write_bytes(packed(tasks="evil = 1"))
+    assert artifact_path(artifact_id, settings, lambda _: data).read_bytes() == data
+    assert artifact_path(artifact_id, settings).read_bytes() == data
+
+
+def test_other_bytes_than_those_of_the_id_are_not_kept(settings: Settings) -> None:
+    with pytest.raises(TaskError, match="was changed in the database"):
+        artifact_path("0" * 64, settings, lambda _: packed(tasks="evil = 1"))
+    assert not settings.home.exists()
+
+
+def test_what_is_nowhere_is_named(settings: Settings) -> None:
+    with pytest.raises(TaskError, match=f"There is no artifact {'0' * 64} here"):
+        artifact_path("0" * 64, settings, lambda _: None)
+
+
+def test_what_is_no_id_is_not_asked_for(settings: Settings) -> None:
+    def fetch(wanted: str) -> bytes:
+        raise AssertionError(wanted)
+
+    with pytest.raises(TaskError, match="is not the id of an artifact"):
+        artifact_path("../../etc/passwd", settings, fetch)

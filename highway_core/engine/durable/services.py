@@ -11,7 +11,7 @@ from typing import Protocol
 from highway_core.config import Settings
 from highway_core.engine.durable.definitions import DurableDefinitions
 from highway_core.engine.task_runner import Ask, TaskRunner
-from highway_core.tools.context import Sandbox
+from highway_core.tools.context import FetchArtifact, Sandbox
 from highway_core.utils.secret_key import secret_key
 from highway_core.utils.stopping import StopScope
 
@@ -79,6 +79,7 @@ class DurableServices:
     settings: Settings
     definitions: DurableDefinitions
     sandbox: Sandbox | None = None
+    fetch_artifact: FetchArtifact | None = None
     run_window: int = field(default=200)
     """How many tasks of one run may stand in the queue or be carried out at once: others want their turn too."""
 

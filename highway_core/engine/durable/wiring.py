@@ -8,6 +8,7 @@ from highway_core.engine.durable.definitions import DurableDefinitions
 from highway_core.engine.durable.operations import DurableRuns
 from highway_core.engine.durable.services import DurableServices
 from highway_core.engine.engine import LocalEngine
+from highway_core.persistence.artifact_store import ArtifactStore
 from highway_core.persistence.breaker_store import BreakerStore
 from highway_core.persistence.durable_connection import ConnectionPool
 from highway_core.persistence.schema import require_schema
@@ -23,6 +24,7 @@ def durable_services(settings: Settings | None = None) -> DurableServices:
         engine.settings,
         DurableDefinitions(engine.settings.workflows_dir, engine.registry),
         engine.sandbox,
+        ArtifactStore(pool).get,
     )
 
 
