@@ -35,6 +35,8 @@ class Changes:
         self.queue: dict[tuple[str, str], Row] = {}
         self.status: RunStatus | None = None
         self.rare: dict[str, list[Row]] = {}
+        self.tokens: dict[str, str] = {}
+        """The hash of the token that a task waits for, by its path; its row forgets it when the wait is over."""
         self._dirty: dict[Instance, None] = {}
         self._memory_and_variables = False
 
@@ -104,6 +106,9 @@ class Changes:
                 old.append(_row(run_id, instance))
             else:
                 new.append(_whole_row(run_id, instance, len(new)))
+        if self.tokens:
+            for row in (*new, *old):
+                row["tk"] = self.tokens.get(row["t"])
         if run.memory.changed:
             self.rare["memory"] = [
                 {"r": run_id, "k": key, "v": dumps(run.memory.get(key)), "n": version + 1} for key in run.memory.changed
@@ -131,6 +136,7 @@ class Changes:
             instance.stored = True
         self._run.memory.changed.clear()
         self.log, self.consumed, self.dropped, self.queue, self.rare = [], [], set(), {}, {}
+        self.tokens = {}
         self.status = None
         self._dirty = {}
         self._run.first_epoch = 4 * self.log_seq

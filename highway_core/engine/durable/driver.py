@@ -306,6 +306,7 @@ class Driver(ImageDriver):
             hash=approval.token_hash,
             expires=None if decision.deadline is None else decision.deadline.timestamp(),
         )
+        image.changes.tokens[instance.path] = approval.token_hash
         status = TaskStatus.WAITING_FOR_EVENT.value
         self._put(image, instance.path, QueueKind.APPROVAL, status, pl=str(instance.epoch))
         instance.queued = True
