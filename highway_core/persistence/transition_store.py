@@ -36,6 +36,15 @@ class Claim(NamedTuple):
     payload: str | None
     event: str | None
     """The payload of the event that the task waits for, if there is one, as JSON."""
+    run: Row | None = None
+    """Of the message that begins a run: its row, as :meth:`TransitionStore.load` has it. Nothing else is stored yet."""
+
+
+class Wish(NamedTuple):
+    """What is to be claimed together with a commit."""
+
+    queues: Sequence[str]
+    messages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +73,13 @@ class TransitionStore:
         self._worker = worker
         self._lease = lease_seconds
 
-    def commit(self, runs: Sequence[Written]) -> set[str]:
-        """Write all of it; the ids of the runs that were left alone because they are not as the commit took them."""
+    def commit(
+        self, runs: Sequence[Written], wish: Wish | None = None, slots: int = 0
+    ) -> tuple[set[str], list[Claim] | None]:
+        """Write all of it; the ids of the runs that were left alone because they are not as the commit took them.
+
+        With a ``wish``, claim in the same transaction, work for ``slots`` threads; None if nothing was wished for.
+        """
         sections: dict[str, list[Row]] = {name: [] for name in SECTIONS}
         rare: dict[str, list[Row]] = {}
         for one in runs:
@@ -81,7 +95,11 @@ class TransitionStore:
             json.dumps(sections["log"]),
             as_json(rare),
         )
-        return set(self._connection.value(sql.COMMIT, values) or ())
+        if wish is None:
+            return set(self._connection.value(sql.COMMIT, values) or ()), None
+        claim = (self._worker, self._lease, list(wish.queues), slots, wish.messages)
+        ((refused, rows),) = self._connection.fetch(sql.COMMIT_AND_CLAIM, (*values, *claim))
+        return set(refused or ()), _claims(rows)
 
     def claim(self, queues: Sequence[str], slots: int, messages: int) -> list[Claim]:
         """Take up to ``messages`` messages, and work for ``slots`` threads."""
@@ -185,10 +203,12 @@ def _leases(held: Sequence[tuple[str, str, str, int]]) -> str:
 
 
 def _claims(rows: list[Row] | None) -> list[Claim]:
-    return [
-        Claim(row["r"], row["t"], row["k"], row["f"], row["a"], row["ll"], row["v"], row.get("pl"), row.get("evp"))
-        for row in rows or ()
-    ]
+    return [_claim(row) for row in rows or ()]
+
+
+def _claim(row: Row) -> Claim:
+    more = (row.get("pl"), row.get("evp"), row.get("run"))
+    return Claim(row["r"], row["t"], row["k"], row["f"], row["a"], row["ll"], row["v"], *more)
 
 
 def _by_run(rows: list[Row] | None) -> dict[str, list[Row]]:

@@ -31,7 +31,7 @@ from highway_core.lifecycle import QueueKind
 from highway_core.persistence.database import DatabaseManager, get_db_manager
 from highway_core.persistence.durable_connection import ConnectionPool, DurableConnection
 from highway_core.persistence.statements import upkeep
-from highway_core.persistence.transition_store import Claim, TransitionStore
+from highway_core.persistence.transition_store import Claim, TransitionStore, Wish
 from highway_core.services.database_gate import await_database
 from highway_core.services.loop import ServiceLoop, Stop, Trouble, install_stop_signals
 from highway_core.services.notifications import Notifier
@@ -176,7 +176,7 @@ class Worker:
                 self._adopt(inputs, versions)
             waiting = None if inputs or not self._inbox.empty() or self._wants_to_claim() else self._patience(due)
             self._receive(inputs, waiting)
-            if self._wants_to_claim() and not self.stop.is_set():
+            if not inputs and self._wants_to_claim() and not self.stop.is_set():
                 self._claim(inputs, versions)
         except StorageError:
             self._unsaved, self._versions = inputs, versions
@@ -219,9 +219,16 @@ class Worker:
 
     def _claim(self, inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
         slots = self._hands.free()
+        self._looks_now()
+        self._claimed(self._store.claim(self._queues, slots, _MESSAGES), slots, inputs, versions)
+
+    def _looks_now(self) -> None:
         self._called = False
         self._looked_at = self._clock.monotonic()
-        claims = self._store.claim(self._queues, slots, _MESSAGES)
+
+    def _claimed(
+        self, claims: Sequence[Claim], slots: int, inputs: dict[str, list[Input]], versions: dict[str, int]
+    ) -> None:
         self._take(claims, inputs, versions)
         work = sum(claim.kind == QueueKind.WORK for claim in claims)
         if slots:
@@ -238,9 +245,13 @@ class Worker:
             versions[claim.run_id] = claim.version
 
     def _process(self, inputs: Mapping[str, Sequence[Input]], versions: Mapping[str, int]) -> None:
+        wish = None
+        if self._wants_to_claim() and not self.stop.is_set():
+            wish = Wish(self._queues, _MESSAGES)
+            self._looks_now()
         try:
             try:
-                self._desk.process(inputs, versions)
+                claims = self._desk.process(inputs, versions, wish)
             finally:
                 self._tell(inputs)
         except ConnectionLostError:
@@ -249,7 +260,12 @@ class Worker:
                 self._unsaved.setdefault(run_id, []).extend(given)
             self._desk.undone = {}
             self._looks = self._two_looks()
+            self._called = True
             raise
+        if claims is not None:
+            self._claimed(claims, max(0, self._driver.places), self._unsaved, self._versions)
+        elif wish is not None:
+            self._called = True  # there was nothing to commit
 
     def _tell(self, inputs: Mapping[str, Sequence[Input]]) -> None:
         """Tell everybody whom it concerns what was committed."""

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 
 from highway_core.engine.durable.driver import Driver
 from highway_core.engine.durable.image import Image
-from highway_core.engine.durable.inputs import LATE_ANSWERS, Answer, Input, Work
+from highway_core.engine.durable.inputs import LATE_ANSWERS, Answer, Input, Message, Work
 from highway_core.engine.durable.replay import NeedsReloadError
 from highway_core.engine.durable.services import StopScopes
 from highway_core.errors import ConnectionLostError, DocumentError, RunNotFoundError, StorageError
-from highway_core.persistence.transition_store import Loaded, Written
+from highway_core.persistence.transition_store import Claim, Loaded, Row, Wish, Written
 
 logger = logging.getLogger("HighwayWorker")
 
@@ -41,14 +41,19 @@ class Desk:
         self._sizes: OrderedDict[str, int] = OrderedDict()
         self.undone: dict[str, Sequence[Input]] = {}
         """Of the inputs given last, those of which it is not known that they are committed."""
+        self._wish: Wish | None = None
+        self._claims: list[Claim] | None = None
 
-    def process(self, inputs: Inputs, versions: Mapping[str, int]) -> None:
+    def process(self, inputs: Inputs, versions: Mapping[str, int], wish: Wish | None = None) -> list[Claim] | None:
         """Apply and commit everything. ``versions``: what the claims say of the versions of their runs.
+
+        What was claimed together with the commit, if there was a ``wish`` and a commit.
 
         ConnectionLostError if it is not known whether it was committed: what is ``undone`` may be given again.
         """
         self._driver.begin_turn(sum(isinstance(one, Work) for given in inputs.values() for one in given))
         self.undone = dict(inputs)
+        self._wish, self._claims = wish, None
         try:
             left = self._fast(inputs, versions)
             for run_id in left:
@@ -57,6 +62,7 @@ class Desk:
             self.forget(self.undone)  # it is not known any more whether they are true
             self._shrink()
         self._report()
+        return self._claims
 
     def operate(self, run_id: str, deed: Input) -> None:
         """Carry out one deed under the run's lock; what the deed raises comes through, and nothing is changed."""
@@ -71,25 +77,14 @@ class Desk:
     def forget(self, run_ids: Mapping[str, object] | Sequence[str]) -> None:
         """Throw images away."""
         for run_id in run_ids:
-            self._driver.images.pop(run_id, None)
+            image = self._driver.images.pop(run_id, None)
             self._sizes.pop(run_id, None)
+            if image is not None:
+                image.dispose()
 
     def _fast(self, inputs: Inputs, versions: Mapping[str, int]) -> list[str]:
         """The runs that are still to be done."""
-        left: list[str] = []
-        direct: list[str] = []
-        outdated: dict[str, int] = {}
-        for run_id, given in inputs.items():
-            image = self._driver.images.get(run_id)
-            if (image is not None and image.contended) or any(one.needs_lock for one in given):
-                left.append(run_id)
-                continue
-            direct.append(run_id)
-            known = -1 if image is None else image.version
-            if image is None or versions.get(run_id, -1) > known:
-                outdated[run_id] = known
-        if outdated:
-            self._refresh(outdated, lock=False)
+        left, direct = self._bring_up(inputs, versions)
         there = [run_id for run_id in direct if run_id in self._driver.images]
         try:
             refused = self._write({run_id: inputs[run_id] for run_id in there})
@@ -104,6 +99,26 @@ class Desk:
         self.forget(list(refused))
         self._driver.contended.update(dict.fromkeys(refused, _CONTENDED_FOR))
         return [*left, *refused]
+
+    def _bring_up(self, inputs: Inputs, versions: Mapping[str, int]) -> tuple[list[str], list[str]]:
+        """Which runs go the sure way and which the fast one; the images of the latter are as new as their claims."""
+        left: list[str] = []
+        direct: list[str] = []
+        outdated: dict[str, int] = {}
+        for run_id, given in inputs.items():
+            image = self._driver.images.get(run_id)
+            if (image is not None and image.contended) or any(one.needs_lock for one in given):
+                left.append(run_id)
+                continue
+            direct.append(run_id)
+            new = _new_run(given) if image is None else None
+            if new is not None:
+                self._take_in(run_id, Loaded({run_id: new}, {}, {}, {}))
+            elif image is None or versions.get(run_id, -1) > image.version:
+                outdated[run_id] = -1 if image is None else image.version
+        if outdated:
+            self._refresh(outdated, lock=False)
+        return left, direct
 
     def _sure(self, run_id: str, inputs: Sequence[Input]) -> None:
         try:
@@ -166,19 +181,24 @@ class Desk:
                 self.forget([run_id])
                 continue
             try:
-                self._take(run_id, loaded)
+                self._take_in(run_id, loaded)
             except NeedsReloadError:
                 self.forget([run_id])
                 again[run_id] = -1
-            except ConnectionLostError:
-                raise
-            except (DocumentError, StorageError) as error:
-                logger.error("run '%s' cannot be carried out here, its claims lapse: %s", run_id, error)
-                self.forget([run_id])
         if again:
             whole = self._store.load(again, lock=lock)
             for run_id in again:
                 self._take(run_id, whole)
+
+    def _take_in(self, run_id: str, loaded: Loaded) -> None:
+        """Make the image, or bring it up to date, unless this process cannot carry the run out."""
+        try:
+            self._take(run_id, loaded)
+        except ConnectionLostError:
+            raise
+        except (DocumentError, StorageError) as error:
+            logger.error("run '%s' cannot be carried out here, its claims lapse: %s", run_id, error)
+            self.forget([run_id])
 
     def _take(self, run_id: str, loaded: Loaded) -> None:
         row = loaded.runs[run_id]
@@ -208,7 +228,12 @@ class Desk:
             if not image.changes.empty:
                 own, sections = image.changes.rows(image.version)
                 written.append(Written(own, sections, image.changes.rare))
-        refused = self._store.commit(written) if written else set()
+        if not written:
+            refused: set[str] = set()
+        elif launch:
+            refused, self._claims = self._store.commit(written, self._wish, max(0, self._driver.places))
+        else:
+            refused, _ = self._store.commit(written)
         for row in written:
             run_id = row.own["r"]
             if run_id not in refused:
@@ -246,4 +271,9 @@ class Desk:
         while len(self._sizes) > _MOST_IMAGES or (total > _MOST_ROWS and len(self._sizes) > 1):
             run_id, size = self._sizes.popitem(last=False)
             total -= size
-            self._driver.images.pop(run_id, None)
+            self.forget([run_id])
+
+
+def _new_run(inputs: Sequence[Input]) -> Row | None:
+    """The row of a run that has just been created, if that is what the inputs are about."""
+    return next((one.claim.run for one in inputs if isinstance(one, Message) and one.claim.run is not None), None)

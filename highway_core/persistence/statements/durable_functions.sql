@@ -68,18 +68,22 @@ BEGIN
                fence = excluded.fence, started_at = excluded.started_at, completed_at = excluded.completed_at,
                ended_seq = excluded.ended_seq, error_message = excluded.error_message,
                result_value_json = excluded.result_value_json, wake_up_at = excluded.wake_up_at,
-               event_token = excluded.event_token, progress_json = excluded.progress_json,
+               event_token = CASE WHEN excluded.status = @WAITING_FOR_EVENT@
+                                  THEN coalesce(excluded.event_token, old.event_token) END,
+               progress_json = excluded.progress_json,
                worker_id = excluded.worker_id;
     END IF;
     IF p_tasks IS NOT NULL THEN
+        -- The run is looked up on its own: joined here, it makes the planner find tasks by their run alone.
         UPDATE tasks t
-           SET version = w.version + 1, updated_at = clock_timestamp(), status = x.st, attempt = x.a, fence = x.f,
+           SET version = (SELECT w.version + 1 FROM workflows w WHERE w.workflow_id = x.r),
+               updated_at = clock_timestamp(), status = x.st, attempt = x.a, fence = x.f,
                started_at = to_timestamp(x.sa), completed_at = to_timestamp(x.ca), ended_seq = x.es,
-               error_message = x.er, result_value_json = x.rs, wake_up_at = to_timestamp(x.wk), event_token = x.tk,
+               error_message = x.er, result_value_json = x.rs, wake_up_at = to_timestamp(x.wk),
+               event_token = CASE WHEN x.st = @WAITING_FOR_EVENT@ THEN coalesce(x.tk, t.event_token) END,
                progress_json = x.pg, worker_id = p_worker
           FROM json_to_recordset(p_tasks) AS x(r text, t text, st text, a integer, f bigint, sa double precision,
                 ca double precision, es bigint, er text, rs text, wk double precision, tk text, pg text)
-          JOIN workflows w ON w.workflow_id = x.r
          WHERE t.workflow_id = x.r AND t.task_id = x.t AND x.r = ANY (fresh);
     END IF;
     IF p_queue IS NOT NULL THEN
@@ -312,7 +316,15 @@ BEGIN
             SELECT json_agg(row_to_json(answer)) INTO part
               FROM (SELECT taken.*, w.version AS v,
                            CASE WHEN taken.ev IS NOT NULL THEN (SELECT e.payload_json FROM events e
-                                 WHERE e.name = taken.ev ORDER BY e.id DESC LIMIT 1) END AS evp
+                                 WHERE e.name = taken.ev ORDER BY e.id DESC LIMIT 1) END AS evp,
+                           CASE WHEN taken.k = @KIND_START@ AND w.version = 0 THEN (SELECT row_to_json(fresh) FROM (
+                               SELECT w.workflow_id AS r, w.workflow_name AS name, w.version AS v, w.status AS s,
+                                      w.log_seq AS n, w.definition_hash AS hash, w.depth, w.queue AS q,
+                                      coalesce(w.priority, 0) AS p, w.parent_workflow_id AS pr,
+                                      w.parent_task_id AS pt, w.parent_branch AS pb,
+                                      extract(epoch FROM w.start_time) AS at, w.error_message AS e,
+                                      extract(epoch FROM w.slot) AS slot, w.inputs_json AS inp,
+                                      w.variables_json AS vars) AS fresh) END AS run
                       FROM taken JOIN workflows w ON w.workflow_id = taken.r) AS answer;
             IF part IS NOT NULL THEN
                 claimed := claimed || part::jsonb;

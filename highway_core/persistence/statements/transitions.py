@@ -9,6 +9,7 @@ from highway_core.persistence.statements.durable_functions import with_statuses
 COMMIT: Final = f"SELECT highway_commit(%s, %s, {', '.join(['%s::json'] * 8)})"
 CLAIM: Final = "SELECT highway_claim(%s, %s, %s::text[], %s, %s)"
 ADOPT: Final = "SELECT highway_adopt(%s, %s, %s::json)"
+COMMIT_AND_CLAIM: Final = f"{COMMIT}, highway_claim(%s, %s, %s::text[], %s, %s)"
 LOAD: Final = "SELECT highway_load(%s::json, %s, %s)"
 SUBMIT: Final = "SELECT highway_submit(%s::json, %s::json)"
 
