@@ -268,7 +268,7 @@ class Run:
         inside = [one for one in members_of(instance) if one.is_open]
         cancelled = [*inside]
         for scope in [scope for scope in instance.scope.inner if scope.owner is instance or scope.owner in inside]:
-            scope.dead = True
+            self.scopes.drop(scope)
             instance.scope.inner.discard(scope)
             cancelled.extend(scope.all_open())
         for one in cancelled:

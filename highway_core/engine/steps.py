@@ -299,12 +299,8 @@ class Steps:
         match kind:
             case QueueKind.WAKE:
                 self._complete_with(instance, None)
-            case QueueKind.RETRY:
-                instance.error = None
-                instance.started_at = None
-                self.run.queue(instance)
-            case QueueKind.KEY:
-                self.run.queue(instance)
+            case QueueKind.RETRY | QueueKind.KEY:
+                self._next_attempt(instance, kind)
             case QueueKind.EVENT:
                 self._missed(instance)
             case QueueKind.APPROVAL:
@@ -313,6 +309,14 @@ class Steps:
                 self._expired(instance, kind)
             case _:
                 raise AssertionError(f"{kind} is no timer of a task")
+
+    def _next_attempt(self, instance: Instance, kind: QueueKind) -> None:
+        if instance.status is not TaskStatus.WAITING_FOR_TIMER:
+            return  # heard already: whoever told it did not know whether that was stored
+        if kind is QueueKind.RETRY:
+            instance.error = None
+            instance.started_at = None
+        self.run.queue(instance)
 
     def _expired(self, instance: Instance, kind: QueueKind) -> None:
         policy = instance.node.task.attempt_timeout

@@ -35,8 +35,8 @@ class SubWorkflowRunner:
 
     def __init__(self, run: _Run) -> None:
         self._run = run
-        self.index: dict[str, Scope | None] | None = None
-        """If it is a dict: every iteration by its path prefix, None for those that are over."""
+        self.index: dict[str, Scope] | None = None
+        """If it is a dict: every iteration that is not over, by its path prefix."""
 
     def spawn(self, instance: Instance, decision: Spawn) -> None:
         """Take up a decision. ``while`` decides anew after each iteration and gets to see the last one only."""
@@ -83,12 +83,20 @@ class SubWorkflowRunner:
         assert owner is not None  # noqa: S101 - the root scope ends the run
         self.child_over(owner, self.close(owner, scope))
 
+    def drop(self, scope: Scope) -> None:
+        """Nothing in the scope, or in scopes inside it, is anybody's business any more."""
+        waiting = [scope]
+        while waiting:
+            one = waiting.pop()
+            one.dead = True
+            if self.index is not None:
+                self.index.pop(one.prefix, None)
+            waiting.extend(one.inner)
+
     def close(self, owner: Instance, scope: Scope) -> ChildOutcome:
         """How an iteration ended, every task of which has."""
-        scope.dead = True
         owner.scope.inner.discard(scope)
-        if self.index is not None:
-            self.index[scope.prefix] = None
+        self.drop(scope)
         failed = standing_failures(scope)
         if not failed:
             return ChildOutcome(scope.key, TaskStatus.COMPLETED, scope.keyed_results())

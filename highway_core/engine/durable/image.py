@@ -109,7 +109,7 @@ class Image:
 
     def dispose(self) -> None:
         """Nobody needs the image any more: take its circles apart, so that it is freed at once."""
-        for scope in (self.run.root, *(one for one in self.replay.scopes() if one is not None)):
+        for scope in self.replay.scopes():
             scope.instances = []
             scope.inner = set()
         self.run.scopes.index = None

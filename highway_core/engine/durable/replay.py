@@ -41,8 +41,10 @@ class Replay:
         self._run = run
         self._fetch = fetch
         self._respawn = respawn
-        self._scopes: dict[str, Scope | None] = {"": run.root}
+        self._scopes: dict[str, Scope] = {"": run.root}
         run.scopes.index = self._scopes
+        self._begun = False
+        """True once it holds what some rows said."""
 
     def instance(self, path: str) -> Instance | None:
         """The instance of that path, if it is part of the run's state and its scope is not over."""
@@ -57,8 +59,8 @@ class Replay:
                     return scope.instances[index]
         return None
 
-    def scopes(self) -> list[Scope | None]:
-        """Every scope; None for an iteration that is over."""
+    def scopes(self) -> list[Scope]:
+        """Every scope that is not over."""
         return list(self._scopes.values())
 
     def apply(self, rows: Iterable[Row]) -> None:
@@ -79,10 +81,11 @@ class Replay:
         for one in taken.heard:
             if one.status is TaskStatus.PENDING and decide_ready(one.node.rule, one.arrivals) is Verdict.RUN:
                 self._run.queue(one)
+        self._begun = True
 
     def open_roots(self) -> None:
         """Make ready what stands first in a scope and has no row: nobody has come to it yet."""
-        for scope in [one for one in self._scopes.values() if one is not None and not one.dead]:
+        for scope in [one for one in self._scopes.values() if not one.dead]:
             for index in scope.graph.roots:
                 if scope.instances[index].status is TaskStatus.PENDING:
                     self._run.queue(scope.instances[index])
@@ -90,7 +93,7 @@ class Replay:
     def decide_all(self) -> None:
         """Look at everybody again who has not been decided about: the run was reopened."""
         self.open_roots()
-        for scope in [one for one in self._scopes.values() if one is not None and not one.dead]:
+        for scope in [one for one in self._scopes.values() if not one.dead]:
             self._run.reconsider([one for one in scope.instances if not one.node.is_root])
 
     def _take(self, row: Row, taken: _Taken) -> None:
@@ -106,7 +109,7 @@ class Replay:
             if status is not instance.status or row["a"] != instance.attempt:
                 raise NeedsReloadError
             return
-        if instance.spawn is not None and status in TASK_OPEN and status is not TaskStatus.WAITING_FOR_CHILDREN:
+        if self._begun and self._began_anew(instance, row, status):
             raise NeedsReloadError
         was_open = instance.opened
         _fill(instance, row, status)
@@ -117,6 +120,18 @@ class Replay:
         elif status is TaskStatus.WAITING_FOR_CHILDREN and instance.node.body is not None:
             taken.loops.append(instance)
 
+    @staticmethod
+    def _began_anew(instance: Instance, row: Row, status: TaskStatus) -> bool:
+        """True if somebody else has the task begin anew what it opens, or has started child runs that only a whole
+        load tells of."""
+        if status not in TASK_OPEN:
+            return False
+        waits = status is TaskStatus.WAITING_FOR_CHILDREN
+        if instance.spawn is not None:
+            return not waits or row["a"] != instance.attempt
+        has_children = waits and instance.node.body is None and not instance.node.branches
+        return has_children and (instance.status is not status or row["a"] != instance.attempt)
+
     def _scope(self, prefix: str) -> Scope | None:
         """The scope of that path prefix, made if it is not there; None if what is in it cannot matter any more."""
         known = self._scopes.get(prefix)
@@ -124,7 +139,7 @@ class Replay:
             return known
         owner_path, _, key = prefix[:-2].rpartition("[")
         owner = self.instance(owner_path)
-        if owner is None or owner.node.body is None or (known is None and prefix in self._scopes):
+        if owner is None or owner.node.body is None:
             return None
         shared = owner.node.task.operator_type == "while"
         if not shared and (not owner.is_open or owner.progress is None):
@@ -202,11 +217,11 @@ class Replay:
         """A loop whose iterations are open: what it had opened, and what it has not opened yet."""
         spawn = loop.spawn = self._respawn(loop)
         iterations = [one for one in spawn.scopes if isinstance(one, Iteration)]
-        prefixes = {one.index: f"{loop.path}[{one.index}]." for one in iterations}
-        there = {index for index, prefix in prefixes.items() if prefix in self._scopes}
-        if iterations[0].shared:
-            loop.outcomes = []
-        loop.children_left = sum(1 for index in there if self._scopes[prefixes[index]] is not None)
+        first = iterations[0].index
+        loop.outcomes = [one for one in loop.outcomes if int(one.key) >= first]
+        there = {one.index for one in iterations if self._is_open(loop, one.index)}
+        loop.children_left = len(there)
+        there.update(int(one.key) for one in loop.outcomes)
         loop.spawned = len(spawn.scopes) if spawn.limit is None else len(there)
         if any(one.status is not TaskStatus.COMPLETED for one in loop.outcomes) and spawn.stop_on_failure:
             loop.spawned = len(spawn.scopes)
@@ -215,6 +230,10 @@ class Replay:
                 if one.index not in there:
                     loop.children_left += 1
                     self._run.open(self._run.scopes.iteration(loop, one))
+
+    def _is_open(self, loop: Instance, index: int) -> bool:
+        scope = self._scopes.get(f"{loop.path}[{index}].")
+        return scope is not None and not scope.dead and scope.owner is loop
 
     def _close(self, taken: _Taken) -> None:
         """Iterations and branches of which every task has ended, in the order in which they were over."""
