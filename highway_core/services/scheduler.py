@@ -63,8 +63,8 @@ class Scheduler:
 
     def __init__(self, settings: Settings | None = None, stop: Stop | None = None, clock: Clock | None = None) -> None:
         self.settings = settings or current_settings()
-        self.poll_interval = self.settings.poll_seconds
-        """Seconds: the longest sleep."""
+        self.poll_interval = min(self.settings.poll_seconds, self.settings.lease_seconds)
+        """Seconds: the longest sleep. No lease begins and ends unseen in it."""
         self.stop = stop or Stop()
         self._clock = clock or SystemClock()
         self._connection = DurableConnection(self.settings.database_url, "highway scheduler")

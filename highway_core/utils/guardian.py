@@ -30,6 +30,7 @@ class Guardian:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._marks: set[str] = set()
         self._groups: dict[int, tuple[str | None, str]] = {}
         self._containers: dict[str, str] = {}
 
@@ -40,13 +41,28 @@ class Guardian:
             self._process.returncode = 0  # not our child: nothing here may wait for it
         self._lock = threading.Lock()
         self._process = None
+        self._marks = set()
         self._groups = {}
         self._containers = {}
+
+    def expect(self, mark: str) -> None:
+        """Kill whoever bears ``mark`` should we die. To be called before the leader of a tree is started: we may die
+        before we can tell its number."""
+        with self._lock:
+            self._marks.add(mark)
+            self._tell("+mark", mark)
+
+    def expect_no_more(self, mark: str) -> None:
+        """It could not be started."""
+        with self._lock:
+            self._marks.discard(mark)
+            self._tell("-mark", mark)
 
     def watch_group(self, leader: int, mark: str) -> None:
         """Kill the process tree of ``leader`` should we die; ``mark`` as in :mod:`process_tree`."""
         born = start_time(leader)
         with self._lock:
+            self._marks.discard(mark)
             self._groups[leader] = (born, mark)
             self._tell("+group", leader, born, mark)
 
@@ -85,6 +101,8 @@ class Guardian:
                 return
         with contextlib.suppress(OSError):  # no guardian is no reason to do no work
             self._start()
+            for mark in self._marks:
+                self._send(("+mark", mark))
             for leader, (born, mark) in self._groups.items():
                 self._send(("+group", leader, born, mark))
             for name, docker_host in self._containers.items():

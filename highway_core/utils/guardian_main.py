@@ -1,7 +1,8 @@
 """What runs inside the guardian process; see :mod:`highway_core.utils.guardian`.
 
-Reads one JSON list per line from the pipe on fd 0 (``["+group", leader, born, mark]``, ``["-group", leader]``,
-``["+container", name, docker_host]``, ``["-container", name]``) until the pipe closes or the parent is gone.
+Reads one JSON list per line from the pipe on fd 0 (``["+mark", mark]``, ``["-mark", mark]``,
+``["+group", leader, born, mark]``, ``["-group", leader]``, ``["+container", name, docker_host]``,
+``["-container", name]``) until the pipe closes or the parent is gone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import select
 import signal
 import sys
 
-from highway_core.utils.process_tree import kill_tree, start_time
+from highway_core.utils.process_tree import kill_bearers, kill_tree, start_time
 
 _CHUNK = 65536
 _PARENT_CHECK_MS = 500
@@ -26,6 +27,7 @@ class _Wards:
     """What is looked after."""
 
     def __init__(self) -> None:
+        self.marks: set[str] = set()
         self.groups: dict[int, tuple[str | None, str]] = {}
         self.containers: dict[str, str] = {}
         self._rest = b""
@@ -35,7 +37,12 @@ class _Wards:
         for line in lines:
             verb, subject, *more = json.loads(line)
             match verb:
+                case "+mark":
+                    self.marks.add(subject)
+                case "-mark":
+                    self.marks.discard(subject)
                 case "+group":
+                    self.marks.discard(more[1])
                     self.groups[subject] = (more[0], more[1])
                 case "-group":
                     self.groups.pop(subject, None)
@@ -45,6 +52,8 @@ class _Wards:
                     self.containers.pop(subject, None)
 
     def end(self) -> None:
+        for mark in self.marks:
+            kill_bearers(mark)
         for leader, (born, mark) in self.groups.items():
             now = start_time(leader)
             # Another start time: the number was given to a stranger, which happens only when the tree is gone.

@@ -27,8 +27,11 @@ def start_time(pid: int) -> str | None:
     return None if fields is None or fields[0] in {"Z", "X"} else fields[19]
 
 
-def members(leader: int, mark: str = "") -> set[int]:
-    """The living processes of the tree led by ``leader``, itself included; empty where ``/proc`` cannot tell."""
+def members(leader: int | None, mark: str = "") -> set[int]:
+    """The living processes of the tree led by ``leader``, itself included; empty where ``/proc`` cannot tell.
+
+    None: it is not known who leads it, only which mark they bear.
+    """
     parents: dict[int, int] = {}
     found: set[int] = set()
     for pid in _pids():
@@ -74,6 +77,17 @@ def kill_tree(leader: int, mark: str = "") -> None:
         signal_tree(leader, signal.SIGKILL, mark)
         if not members(leader, mark):
             return
+
+
+def kill_bearers(mark: str) -> None:
+    """Kill whoever bears the mark, with their descendants."""
+    for _ in range(_ROUNDS):
+        found = members(None, mark)
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def kill_group(leader: int) -> None:

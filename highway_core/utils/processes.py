@@ -120,16 +120,21 @@ class _Child:
         self._answered = 0
         self._discard = False
         self._exited = False
-        self._process = subprocess.Popen(  # noqa: S603 - the caller's command, as a list
-            command.argv,
-            stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_marked(command.env, self._mark),
-            cwd=command.cwd,
-            start_new_session=True,
-            bufsize=0,
-        )
+        guardian.expect(self._mark)
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the caller's command, as a list
+                command.argv,
+                stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_marked(command.env, self._mark),
+                cwd=command.cwd,
+                start_new_session=True,
+                bufsize=0,
+            )
+        except BaseException:
+            guardian.expect_no_more(self._mark)
+            raise
         self._pipes = [(self._process.stdout, self._read_stdout), (self._process.stderr, self._read_stderr)]
         self._pidfd: int | None = None
         self._selector = selectors.DefaultSelector()

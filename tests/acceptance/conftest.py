@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.services import Services
+from tests.chaos.cluster import Cluster
 from tests.command_line import CommandLine
 
 
@@ -35,3 +36,11 @@ def embedded_services() -> Iterator[Services]:
     yield made
     made.close()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, durable_url: str) -> Iterator[Cluster]:
+    """Services with leases of two seconds, none of which is started yet."""
+    made = Cluster(tmp_path, durable_url)
+    yield made
+    made.close()

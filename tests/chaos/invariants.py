@@ -1,0 +1,149 @@
+"""What must hold after every experiment, asked of the database: I1 to I12 of the reliability rules.
+
+Each check is a statement that finds what breaks the invariant. The effects come in as a table of their own. What
+waits for ever on purpose (a paused run) is not part of any experiment, so everything must be over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from tests.chaos.cluster import Cluster
+
+_TERMINAL = "('task.completed', 'task.failed', 'task.cancelled', 'task.skipped', 'task.upstream_failed')"
+_RUN_TERMINAL = "('run.completed', 'run.failed', 'run.cancelled')"
+
+CHECKS = {
+    "I1 a start that was acknowledged is there": """
+        SELECT id FROM acknowledged WHERE NOT EXISTS (SELECT 1 FROM workflows w WHERE w.workflow_id = id)""",
+    "I2 every run is over": """
+        SELECT workflow_id, status FROM workflows WHERE status NOT IN ('completed', 'failed', 'cancelled')""",
+    "I2 no task is being carried out": """
+        SELECT workflow_id, task_id, status FROM tasks WHERE node IS NOT NULL AND status NOT IN
+            ('completed', 'failed', 'cancelled', 'skipped', 'upstream_failed')""",
+    "I3 a task ends once": f"""
+        SELECT workflow_id, task_id, count(*) FROM event_log WHERE kind IN {_TERMINAL} GROUP BY 1, 2
+        HAVING count(*) > 1""",
+    "I3 a run ends once": f"""
+        SELECT w.workflow_id, count(e.seq) FROM workflows w LEFT JOIN event_log e
+            ON e.workflow_id = w.workflow_id AND e.kind IN {_RUN_TERMINAL} GROUP BY 1 HAVING count(e.seq) <> 1""",
+    "I3 the log has no gap and no repetition": """
+        SELECT w.workflow_id, w.log_seq, count(e.seq), max(e.seq) FROM workflows w LEFT JOIN event_log e
+            ON e.workflow_id = w.workflow_id GROUP BY 1, 2
+        HAVING count(e.seq) <> w.log_seq OR max(e.seq) IS DISTINCT FROM w.log_seq""",
+    "I3 nothing begins after the end": f"""
+        SELECT e.workflow_id, e.task_id, e.kind FROM event_log e JOIN event_log o ON o.workflow_id = e.workflow_id
+           AND o.kind IN {_RUN_TERMINAL} AND e.seq > o.seq AND e.kind IN ('task.running', 'task.QUEUED')""",
+    "I3 the log says of every task what its row says": f"""
+        SELECT t.workflow_id, t.task_id, t.status, e.kind FROM tasks t JOIN event_log e
+            ON e.workflow_id = t.workflow_id AND e.task_id = t.task_id AND e.kind IN {_TERMINAL}
+         WHERE t.node IS NOT NULL AND e.kind <> 'task.' || t.status""",
+    # What stands in the branches of an operator begins when it has opened them.
+    "I4 nothing begins before what it depends on has ended": f"""
+        SELECT t.workflow_id, t.task_id, d.name FROM tasks t
+         CROSS JOIN LATERAL json_array_elements_text(coalesce(t.dependencies_json, '[]')::json) AS d(name)
+          JOIN event_log mine ON mine.workflow_id = t.workflow_id AND mine.task_id = t.task_id
+               AND mine.kind = 'task.running'
+          LEFT JOIN event_log its ON its.workflow_id = t.workflow_id AND its.task_id = t.scope || d.name
+               AND its.kind IN {_TERMINAL}
+         WHERE t.node IS NOT NULL AND (its.seq IS NULL OR its.seq > mine.seq)
+           AND NOT EXISTS (SELECT 1 FROM tasks o WHERE o.workflow_id = t.workflow_id AND o.task_id = t.scope || d.name
+                AND o.operator_type IN ('parallel', 'multi_choice'))""",
+    "I4 what was skipped never began": """
+        SELECT t.workflow_id, t.task_id FROM tasks t JOIN event_log e USING (workflow_id, task_id)
+         WHERE t.status IN ('skipped', 'upstream_failed') AND e.kind = 'task.running'""",
+    "I5 what is completed has had its effect": """
+        SELECT t.workflow_id, t.task_id FROM tasks t WHERE t.function LIKE 'chaos.%%' AND t.status = 'completed'
+           AND NOT EXISTS (SELECT 1 FROM ledger l WHERE l.run = t.workflow_id AND l.task = t.task_id)""",
+    "I5 as many effects as attempts, at most": """
+        SELECT t.workflow_id, t.task_id, t.attempt, count(*) FROM tasks t JOIN ledger l
+            ON l.run = t.workflow_id AND l.task = t.task_id GROUP BY 1, 2, 3
+        HAVING count(*) > t.attempt + %(spared)s""",
+    "I6 attempts are counted up": """
+        SELECT * FROM (SELECT workflow_id, task_id, attempt, lag(attempt) OVER (PARTITION BY workflow_id, task_id
+                ORDER BY seq) AS before FROM event_log WHERE kind = 'task.running' AND attempt > 0) AS begun
+         WHERE attempt < before""",
+    "I7 memory is the sum of what was added": """
+        SELECT t.workflow_id, count(*), m.memory_value_json FROM tasks t
+          LEFT JOIN workflow_memory m ON m.workflow_id = t.workflow_id AND m.memory_key = 'total'
+         WHERE t.function = 'tools.memory.increment' AND t.status = 'completed'
+         GROUP BY t.workflow_id, m.memory_value_json HAVING count(*)::text IS DISTINCT FROM m.memory_value_json""",
+    "I8 the queue holds nothing of runs that are over": """
+        SELECT q.workflow_id, q.task_id, q.kind, q.status FROM task_queue q""",
+    "I8 nobody sits in a transaction": """
+        SELECT pid, application_name, state FROM pg_stat_activity WHERE datname = current_database()
+           AND state LIKE 'idle in transaction%%' AND state_change < clock_timestamp() - interval '5 seconds'""",
+    "I9 no timer fires before its time": """
+        SELECT workflow_id, task_id, wake_up_at, completed_at FROM tasks WHERE operator_type = 'wait'
+           AND status = 'completed' AND completed_at < wake_up_at""",
+    "I10 an approval has one decision, and its task has the same": """
+        SELECT a.workflow_id, a.task_id, a.status, a.decision, t.result_value_json FROM approvals a
+          JOIN tasks t USING (workflow_id, task_id)
+         WHERE a.status = 'PENDING'
+            OR (a.status = 'DECIDED') IS DISTINCT FROM (a.decided_at IS NOT NULL AND a.decided_by IS NOT NULL)
+            OR (a.status = 'DECIDED' AND t.status = 'completed'
+                AND t.result_value_json::json ->> 'status' IS DISTINCT FROM a.decision)
+            OR (a.status = 'DECIDED' AND t.status <> 'completed' AND NOT EXISTS (SELECT 1 FROM workflows w
+                WHERE w.workflow_id = a.workflow_id AND w.status = 'cancelled'))""",
+    "I11 what a task has seen is what was recorded": """
+        SELECT l.run, l.task, s.key, s.value, t.result_value_json FROM ledger l
+         CROSS JOIN LATERAL json_each(l.seen) AS s JOIN tasks own ON own.workflow_id = l.run AND own.task_id = l.task
+          JOIN tasks t ON t.workflow_id = l.run AND t.task_id = own.scope || s.key
+         WHERE t.result_value_json IS DISTINCT FROM s.value::text""",
+    "I12 a final status that was told is final": """
+        SELECT told.id, told.status, w.status FROM told LEFT JOIN workflows w ON w.workflow_id = told.id
+         WHERE told.status IN ('completed', 'failed', 'cancelled') AND told.status IS DISTINCT FROM w.status""",
+}
+
+
+def broken(
+    cluster: Cluster,
+    acknowledged: Iterable[str] = (),
+    told: Iterable[tuple[str, str]] = (),
+    *,
+    spared: int = 0,
+    but: Iterable[str] = (),
+) -> dict[str, list[tuple[Any, ...]]]:
+    """The invariants that do not hold, with up to ten rows that show it.
+
+    ``told`` are statuses as callers were told them; ``spared`` how many attempts of a task may have been begun that do
+    not count, because their worker was asked to stop; ``but`` the beginnings of the names of checks to leave out.
+    """
+    connection = cluster.connect()
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE ledger (run text, task text, attempt integer, nonce text, seen json)")
+        cursor.execute("CREATE TEMP TABLE acknowledged (id text)")
+        cursor.execute("CREATE TEMP TABLE told (id text, status text)")
+        effects = [
+            {"run": one.run, "task": one.task, "attempt": one.attempt, "nonce": one.nonce, "seen": one.seen or {}}
+            for one in cluster.ledger.effects()
+        ]
+        cursor.execute(
+            "INSERT INTO ledger SELECT * FROM json_populate_recordset(null::ledger, %s)", [json.dumps(effects)]
+        )
+        cursor.execute("INSERT INTO acknowledged SELECT unnest(%s::text[])", [list(acknowledged)])
+        told = list(told)
+        cursor.execute(
+            "INSERT INTO told SELECT * FROM unnest(%s::text[], %s::text[])",
+            [[a for a, _ in told], [b for _, b in told]],
+        )
+        cursor.execute("CREATE INDEX ON ledger (run, task)")
+        cursor.execute("ANALYZE ledger")
+        for name, statement in CHECKS.items():
+            if any(name.startswith(one) for one in but):
+                continue
+            cursor.execute(statement, {"spared": spared})
+            rows = cursor.fetchmany(10)
+            if rows:
+                found[name] = rows
+    connection.close()
+    return found
+
+
+def all_hold(cluster: Cluster, **how: Any) -> None:
+    """AssertionError with what does not hold, and with what the services said."""
+    found = broken(cluster, **how)
+    assert not found, "\n".join([*(f"{name}: {rows}" for name, rows in found.items()), cluster.services.logs()])

@@ -1,0 +1,140 @@
+"""A TCP port in front of PostgreSQL's socket, where connections break in every way that they can break."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+from tests.waiting import eventually
+
+_CHUNK = 65536
+COMMITS = (b"highway_commit(", b"COMMIT")
+
+
+class Proxy:
+    """Listens until it is closed. ``url`` is that of the database behind it."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        folder = parse_qs(parts.query)["host"][0]
+        self._target = f"{folder}/.s.PGSQL.5432"
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        port = self._listener.getsockname()[1]
+        self.url = f"{parts.scheme}://{parts.username or 'postgres'}@127.0.0.1:{port}{parts.path}?sslmode=disable"
+        self._pairs: set[_Pair] = set()
+        self._lock = threading.Lock()
+        self._watch: tuple[tuple[bytes, ...], Callable[[], str]] = ((), lambda: "")
+        self.hits = 0
+        """How many answers to what is watched for were dealt with."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def reset_all(self) -> int:
+        """Break every connection with RST; how many there were."""
+        with self._lock:
+            pairs = list(self._pairs)
+        for one in pairs:
+            one.reset()
+        return len(pairs)
+
+    def watch(self, patterns: tuple[bytes, ...], what: Callable[[], str]) -> None:
+        """Whenever the server has answered a statement with one of ``patterns``, ask ``what`` to do: ``cut`` the
+        connection, so that the client never learns; ``hold`` the answer back for ever; or pass it on (anything else).
+        """
+        self._watch = (patterns, what)
+
+    def cut_after_commits(self, times: int) -> None:
+        """The next ``times`` commits are carried out, and their clients do not learn it."""
+        self.hits = 0
+        self.watch(COMMITS, lambda: "cut" if self.hits < times else "")
+
+    def has_hit(self, times: int = 1, within: float = 20) -> bool:
+        return eventually(lambda: self.hits >= times, within=within)
+
+    def close(self) -> None:
+        self._listener.close()
+        self.reset_all()
+
+    def deal_with(self, data: bytes) -> Callable[[], str] | None:
+        """What is to be asked when the answer to ``data`` comes."""
+        patterns, what = self._watch
+        if any(one in data for one in patterns):
+            return what
+        return None
+
+    def hit(self) -> None:
+        with self._lock:
+            self.hits += 1
+
+    def forget(self, pair: _Pair) -> None:
+        with self._lock:
+            self._pairs.discard(pair)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            try:
+                server.connect(self._target)
+            except OSError:  # nobody there: refused, as without a proxy
+                _abort(client)
+                continue
+            pair = _Pair(self, client, server)
+            with self._lock:
+                self._pairs.add(pair)
+            pair.start()
+
+
+class _Pair:
+    """One connection: two threads that carry bytes."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
+        self._proxy = proxy
+        self._client = client
+        self._server = server
+        self._asked: Callable[[], str] | None = None
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def start(self) -> None:
+        for one in (self._to_server, self._to_client):
+            threading.Thread(target=one, daemon=True).start()
+
+    def reset(self) -> None:
+        self._proxy.forget(self)
+        _abort(self._client)
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+
+    def _to_server(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self._client.recv(_CHUNK):
+                self._asked = self._proxy.deal_with(data) or self._asked
+                self._server.sendall(data)
+        self.reset()
+
+    def _to_client(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self._server.recv(_CHUNK):
+                asked, self._asked = self._asked, None
+                deed = "" if asked is None else asked()
+                if deed:
+                    self._proxy.hit()
+                    if deed == "hold":
+                        continue
+                    break
+                self._client.sendall(data)
+        self.reset()
+
+
+def _abort(one: socket.socket) -> None:
+    """Close with RST instead of FIN."""
+    with contextlib.suppress(OSError):
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.shutdown(socket.SHUT_RD)
+    one.close()
