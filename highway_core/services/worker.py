@@ -150,9 +150,17 @@ class Worker:
             self._process({run_id: given}, {})
             return
         self._keep_registered()
+        self._share()
         inputs, versions = self._gather()
         if inputs:
             self._process(inputs, versions)
+
+    def _share(self) -> None:
+        """Let others have what would still wait for a thread here; it is not counted as an attempt."""
+        overdue = self._hands.overdue()
+        if overdue:
+            self._store.give_back(overdue)
+            self._caller.call([WORK])
 
     def _set_apart(self) -> None:
         """The last turn failed: find out over which run."""

@@ -22,6 +22,8 @@ from highway_core.utils.stopping import StopScope
 _AHEAD_SECONDS = 0.03
 """Work is accepted that will have a thread within this time."""
 _MOST_AHEAD = 200
+_LONGEST_WAIT = 1.0
+"""Seconds that something waits here for a thread; then others may have it."""
 _WEIGHT = 0.1
 """Of the newest duration in the running mean."""
 
@@ -46,6 +48,8 @@ class WorkerHands:
         self._lost: dict[Attempt, bool] = {}
         """What was stopped after it had begun; True if its result, should there be one after all, is to be offered."""
         self._closing = False
+        self._came: dict[Attempt, float] = {}
+        """When the attempts came that no thread has begun yet, the oldest first."""
         self._mean = _AHEAD_SECONDS
         self._timeouts: list[tuple[float, int, Job]] = []
         self._numbers = itertools.count()
@@ -73,6 +77,7 @@ class WorkerHands:
                 seconds = (job.timeout_at - job.ask.now).total_seconds()
                 entry = (self._clock.monotonic() + seconds, next(self._numbers), job)
                 heapq.heappush(self._timeouts, entry)
+            self._came[_attempt(job)] = self._clock.monotonic()
             self._jobs.put(job)
             self._staff()
 
@@ -89,6 +94,7 @@ class WorkerHands:
             if job is None or job.ask.fence > fence:
                 return
             del self._held[(run_id, path)]
+            self._came.pop(_attempt(job), None)
             if _attempt(job) in self._begun:
                 self._lost[_attempt(job)] = offer
                 self._staff()
@@ -118,6 +124,22 @@ class WorkerHands:
             stopped = [(run_id, path, QueueKind.WORK.value, fence) for run_id, path, fence in self._lost]
         return self.held() + stopped
 
+    def overdue(self) -> list[Held]:
+        """Take back what has waited for a thread for too long: the tasks before it were no short ones."""
+        end = self._clock.monotonic() - _LONGEST_WAIT
+        taken: list[Held] = []
+        with self._lock:
+            while self._came:
+                attempt = next(iter(self._came))
+                if self._came[attempt] > end:
+                    break
+                del self._came[attempt]
+                run_id, path, fence = attempt
+                if self._held[(run_id, path)].ask.fence == fence:
+                    del self._held[(run_id, path)]
+                    taken.append((run_id, path, QueueKind.WORK.value, fence))
+        return taken
+
     def withdraw(self) -> list[Held]:
         """Take nothing on any more, and take back what no thread has begun: somebody else may have it."""
         self._closing = True
@@ -126,19 +148,23 @@ class WorkerHands:
             job = self._jobs.get()
             if job is not None:
                 with self._lock:
+                    self._came.pop(_attempt(job), None)
                     if self._held.pop((job.run_id, job.path), None) is not None:
                         taken.append((job.run_id, job.path, QueueKind.WORK.value, job.ask.fence))
         return taken
 
     def expire(self) -> float | None:
-        """Tell of attempts that have outlived their timeout; seconds until the next one may."""
+        """Tell of attempts that outlived their timeout; seconds until the next one may, or something is overdue."""
         now = self._clock.monotonic()
         with self._lock:
             while self._timeouts and (self._timeouts[0][0] <= now or not self._is_held(self._timeouts[0][2])):
                 _, _, job = heapq.heappop(self._timeouts)
                 if self._is_held(job):
                     self._post(job.run_id, TimedOut(job.path, job.ask.fence))
-            return self._timeouts[0][0] - now if self._timeouts else None
+            soon = [self._timeouts[0][0] - now] if self._timeouts else []
+            if self._came:
+                soon.append(next(iter(self._came.values())) + _LONGEST_WAIT - now)
+            return max(0.0, min(soon)) if soon else None
 
     def answered(self, answer: Answer) -> None:
         """An answer was taken up by the deciding thread: its lease needs no renewal any more."""
@@ -164,6 +190,7 @@ class WorkerHands:
             with self._lock:
                 if not self._is_held(job):
                     continue
+                self._came.pop(attempt, None)
                 self._begun.add(attempt)
             began = clock.monotonic()
             outcome = self._runner.run(job.ask)

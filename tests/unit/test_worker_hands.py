@@ -1,0 +1,128 @@
+"""The hands of a worker: how much they take on, what they let others have, and what they tell."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from highway_core.engine.durable.inputs import Answer, TimedOut
+from highway_core.engine.durable.services import Job
+from highway_core.services import worker_hands
+from highway_core.services.worker_hands import WorkerHands
+from highway_core.utils.stopping import StopScope
+from tests.waiting import eventually
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class Runner:
+    """Begins tasks and ends them when it is told to; ``quick`` ones end by themselves."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.go_on = threading.Event()
+
+    def run(self, ask: Any) -> str:
+        self.begun.append(ask.path)
+        if not ask.path.startswith("quick"):
+            self.go_on.wait(10)
+        return "done"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class Bench:
+    """Hands with one thread, and what they have told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = Clock()
+        monkeypatch.setattr(worker_hands, "SystemClock", lambda: self.clock)
+        self.runner = Runner()
+        self.told: list[Any] = []
+        self.hands = WorkerHands(self.runner, 1, ["default"], lambda _run, told: self.told.append(told))  # type: ignore[arg-type]
+
+    def give(self, path: str, fence: int = 1, seconds: float | None = None) -> Job:
+        ask: Any = SimpleNamespace(path=path, fence=fence, now=NOW, tool=SimpleNamespace(stop=StopScope()))
+        job = Job("run", path, ask, None if seconds is None else NOW + timedelta(seconds=seconds), True)
+        self.hands.carry_out(job)
+        return job
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    made = Bench(monkeypatch)
+    yield made
+    made.runner.go_on.set()
+    made.hands.close()
+
+
+def test_long_tasks_are_taken_on_one_a_thread(bench: Bench) -> None:
+    assert bench.hands.free() == 1
+    bench.give("long")
+    assert bench.hands.free() == 0
+    assert not bench.hands.has_room()
+
+
+def test_many_short_tasks_are_taken_on_ahead(bench: Bench) -> None:
+    for number in range(60):
+        job = bench.give(f"quick{number}")
+        assert eventually(lambda number=number: len(bench.told) == number + 1)
+        bench.hands.answered(Answer(job, bench.told[-1].outcome))
+    assert bench.hands.free() > 10
+
+
+def test_what_waits_for_a_thread_for_too_long_is_given_to_others(bench: Bench) -> None:
+    bench.give("long")
+    assert eventually(lambda: bench.runner.begun == ["long"])
+    bench.give("behind")
+    assert bench.hands.overdue() == []
+    assert bench.hands.expire() == 1.0
+    bench.clock.seconds = 1.0
+    assert bench.hands.overdue() == [("run", "behind", "work", 1)]
+    assert bench.hands.held() == [("run", "long", "work", 1)]
+    bench.runner.go_on.set()
+    assert eventually(lambda: len(bench.told) == 1)
+    assert bench.runner.begun == ["long"]
+
+
+def test_a_newer_attempt_at_the_same_task_is_not_given_away_with_an_older_one(bench: Bench) -> None:
+    bench.give("long")
+    assert eventually(lambda: bench.runner.begun == ["long"])
+    bench.give("behind", fence=1)
+    bench.clock.seconds = 0.5
+    bench.give("behind", fence=3)
+    bench.clock.seconds = 1.0
+    assert bench.hands.overdue() == []
+    assert ("run", "behind", "work", 3) in bench.hands.held()
+
+
+def test_an_attempt_that_outlives_its_timeout_is_told_of_once(bench: Bench) -> None:
+    bench.give("long", fence=7, seconds=2.0)
+    assert eventually(lambda: bench.runner.begun == ["long"])
+    assert bench.hands.expire() == 2.0
+    bench.clock.seconds = 2.0
+    bench.hands.expire()
+    bench.hands.expire()
+    assert bench.told == [TimedOut("long", 7)]
+
+
+def test_what_was_stopped_does_not_answer(bench: Bench) -> None:
+    job = bench.give("long")
+    assert eventually(lambda: bench.runner.begun == ["long"])
+    bench.hands.stop("run", "long", 1, "cancelled", kill=False)
+    bench.runner.go_on.set()
+    bench.give("quick")
+    assert eventually(lambda: len(bench.told) == 1)
+    assert bench.told[0].job.path == "quick"
+    assert not job.ask.tool.stop.stopped
