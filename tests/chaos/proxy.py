@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import threading
@@ -30,7 +31,8 @@ class Proxy:
         self._watch: tuple[tuple[bytes, ...], Callable[[], str]] = ((), lambda: "")
         self.hits = 0
         """How many answers to what is watched for were dealt with."""
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
 
     def reset_all(self) -> int:
         """Break every connection with RST; how many there were."""
@@ -55,7 +57,9 @@ class Proxy:
         return eventually(lambda: self.hits >= times, within=within)
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._acceptor.join()
         self.reset_all()
 
     def deal_with(self, data: bytes) -> Callable[[], str] | None:
@@ -83,58 +87,67 @@ class Proxy:
             try:
                 server.connect(self._target)
             except OSError:  # nobody there: refused, as without a proxy
+                server.close()
                 _abort(client)
                 continue
             pair = _Pair(self, client, server)
             with self._lock:
                 self._pairs.add(pair)
-            pair.start()
+                pair.start()
 
 
 class _Pair:
-    """One connection: two threads that carry bytes."""
+    """One connection, carried by one thread, which also ends it."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy = proxy
         self._client = client
         self._server = server
-        self._asked: Callable[[], str] | None = None
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def start(self) -> None:
-        for one in (self._to_server, self._to_client):
-            threading.Thread(target=one, daemon=True).start()
+        self._thread = threading.Thread(target=self._carry, daemon=True)
+        self._thread.start()
 
     def reset(self) -> None:
-        self._proxy.forget(self)
-        _abort(self._client)
+        """From any thread: the one that carries sees the end of the server, and breaks with the client."""
         with contextlib.suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
 
-    def _to_server(self) -> None:
+    def _carry(self) -> None:
         with contextlib.suppress(OSError):
-            while data := self._client.recv(_CHUNK):
-                self._asked = self._proxy.deal_with(data) or self._asked
+            self._both_ways()
+        self._proxy.forget(self)
+        self._server.close()
+        _abort(self._client)
+
+    def _both_ways(self) -> None:
+        what: Callable[[], str] | None = None
+        poll = select.poll()
+        for one in (self._client, self._server):
+            poll.register(one, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            if self._client.fileno() in ready:
+                if not (data := self._client.recv(_CHUNK)):
+                    return
+                what = self._proxy.deal_with(data) or what
                 self._server.sendall(data)
-        self.reset()
-
-    def _to_client(self) -> None:
-        with contextlib.suppress(OSError):
-            while data := self._server.recv(_CHUNK):
-                asked, self._asked = self._asked, None
-                deed = "" if asked is None else asked()
+            if self._server.fileno() in ready:
+                if not (data := self._server.recv(_CHUNK)):
+                    return
+                deed, what = "" if what is None else what(), None
                 if deed:
                     self._proxy.hit()
-                    if deed == "hold":
-                        continue
-                    break
-                self._client.sendall(data)
-        self.reset()
+                if deed == "cut":
+                    return
+                if deed != "hold":
+                    self._client.sendall(data)
 
 
 def _abort(one: socket.socket) -> None:
     """Close with RST instead of FIN."""
     with contextlib.suppress(OSError):
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        one.shutdown(socket.SHUT_RD)
     one.close()

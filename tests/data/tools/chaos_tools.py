@@ -51,10 +51,10 @@ def hold(context: ToolContext, gate, attempts=1_000, seen=None):
 
 
 @tool("chaos.listen", stoppable=True)
-def listen(context: ToolContext, gate):
+def listen(context: ToolContext, gate, attempts=1_000):
     """The same, and it hears that it is to stop, and says so in the file ``stopped``."""
     nonce = _note(context)
-    while not Path(f"gate-{gate}").exists():
+    while context.attempt <= attempts and not Path(f"gate-{gate}").exists():
         if context.stop.wait(0.005):
             Path("stopped").write_text(context.stop.reason or "")
             context.stop.check()
