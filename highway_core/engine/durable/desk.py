@@ -276,4 +276,7 @@ class Desk:
 
 def _new_run(inputs: Sequence[Input]) -> Row | None:
     """The row of a run that has just been created, if that is what the inputs are about."""
-    return next((one.claim.run for one in inputs if isinstance(one, Message) and one.claim.run is not None), None)
+    claims = [one.claim for one in inputs if isinstance(one, Work | Message)]
+    if any(claim.version for claim in claims):
+        return None  # the message that begins it is given again: it went through the first time
+    return next((claim.run for claim in claims if claim.run is not None), None)

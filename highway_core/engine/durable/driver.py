@@ -39,6 +39,9 @@ _QUICK = 500
 _IN_A_ROW = 20
 """How many tasks of a run may be taken over one after the other while others wait."""
 
+_READY = frozenset({TaskStatus.QUEUED, TaskStatus.WAITING_FOR_CHILDREN})
+"""What an instance is that is to be started, or asked again."""
+
 
 class Driver(ImageDriver):
     """Only the deciding thread calls it."""
@@ -92,7 +95,7 @@ class Driver(ImageDriver):
                 self._next(image)
                 continue
             instance = image.ready.popleft()
-            if not instance.is_open or image.run.is_over:
+            if instance.status not in _READY or image.run.is_over:
                 continue
             if image.run.status is RunStatus.PAUSED:
                 self.enqueue(image, instance)
