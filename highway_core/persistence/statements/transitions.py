@@ -7,7 +7,10 @@ from typing import Final
 from highway_core.persistence.statements.durable_functions import with_statuses
 
 COMMIT: Final = f"SELECT highway_commit(%s, %s, {', '.join(['%s::json'] * 8)})"
-CLAIM: Final = "SELECT highway_claim(%s, %s, %s::text[], %s, %s)"
+CLAIM: Final = """
+    SELECT highway_claim(%s, %s, %s::text[], %s, %s) FROM set_config('synchronous_commit', 'off', true)"""
+"""A claim by itself need not wait for the disk: what a crash of the server takes back is claimed again, and what was
+begun on its strength is begun again. Whatever is committed later makes it durable too."""
 ADOPT: Final = "SELECT highway_adopt(%s, %s, %s::json)"
 COMMIT_AND_CLAIM: Final = f"{COMMIT}, highway_claim(%s, %s, %s::text[], %s, %s)"
 LOAD: Final = "SELECT highway_load(%s::json, %s, %s)"
