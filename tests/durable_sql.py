@@ -58,9 +58,9 @@ class Sql:
         self, slots: int = 10, messages: int = 10, *, worker: str = "w", lease: float = 30.0, queues: Iterable[str] = ()
     ) -> list[dict[str, Any]]:
         arguments = [worker, lease, list(queues) or ["default"], slots, messages]
-        answer = self.value("SELECT highway_claim(%s, %s, %s, %s, %s)", arguments)
-        assert isinstance(answer, list)
-        return answer
+        claims = self.value("SELECT highway_claim(%s, %s, %s, %s, %s)", arguments)["claims"]
+        assert isinstance(claims, list)
+        return claims
 
     def commit(self, *runs: dict[str, Any], worker: str = "w", lease: float = 30.0, **parts: Any) -> list[str]:
         """The runs that were refused."""

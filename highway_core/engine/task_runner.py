@@ -100,7 +100,7 @@ class TaskRunner:
         breakers: Breakers | None = None,
     ) -> None:
         self._settings = settings
-        self._registry = registry
+        self.registry = registry
         self._bulkheads = bulkheads
         self._executors = executors
         self._resources: dict[str, ContainerResourceManager] = {}
@@ -120,7 +120,7 @@ class TaskRunner:
         known = self._transactional.get(task.function)
         if known is None:
             try:
-                known = self._registry.resolve(task.function).transactional
+                known = self.registry.resolve(task.function).transactional
             except ToolNotFoundError:
                 known = False
             self._transactional[task.function] = known
@@ -177,7 +177,7 @@ class TaskRunner:
                 resources = self._resources.setdefault(
                     tool.run_id, ContainerResourceManager(tool.run_id, self._settings)
                 )
-        return ExecutionContext(self._registry, self._bulkheads, resources, self._settings, tool)
+        return ExecutionContext(self.registry, self._bulkheads, resources, self._settings, tool)
 
     def release(self, run_id: str) -> None:
         """The run is over: let go of what its containers left."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from highway_core.persistence.durable_connection import DurableConnection, as_json
+from highway_core.persistence.limit_store import Limited
+from highway_core.persistence.statements import limits
 from highway_core.persistence.statements import transitions as sql
 
 Row = dict[str, Any]
@@ -72,6 +74,8 @@ class TransitionStore:
         self._connection = connection
         self._worker = worker
         self._lease = lease_seconds
+        self.again: float | None = None
+        """In how many seconds a rate will let more work through, if that is what held some back at the last claim."""
 
     def commit(
         self, runs: Sequence[Written], wish: Wish | None = None, slots: int = 0
@@ -99,11 +103,21 @@ class TransitionStore:
             return set(self._connection.value(sql.COMMIT, values) or ()), None
         claim = (self._worker, self._lease, list(wish.queues), slots, wish.messages)
         ((refused, rows),) = self._connection.fetch(sql.COMMIT_AND_CLAIM, (*values, *claim))
-        return set(refused or ()), _claims(rows)
+        return set(refused or ()), self._claimed(rows)
 
     def claim(self, queues: Sequence[str], slots: int, messages: int) -> list[Claim]:
         """Take up to ``messages`` messages, and work for ``slots`` threads."""
-        return _claims(self._connection.value(sql.CLAIM, (self._worker, self._lease, list(queues), slots, messages)))
+        return self._claimed(
+            self._connection.value(sql.CLAIM, (self._worker, self._lease, list(queues), slots, messages))
+        )
+
+    def _claimed(self, answer: Row) -> list[Claim]:
+        self.again = answer["again"]
+        return _claims(answer["claims"])
+
+    def limited(self) -> Limited:
+        """What has a limit, which only claims keep to."""
+        return Limited.of(self._connection.fetch(limits.NAMES))
 
     def adopt(self, held: Sequence[tuple[str, str, str, int]]) -> list[Claim]:
         """Everything that is claimed for this worker and not ``held`` (run, task, kind, fence): the answer in which it

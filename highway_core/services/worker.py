@@ -49,6 +49,10 @@ _SECOND_LOOK = 2.0
 """Seconds after which a call that was under way when its connection broke is over."""
 _PATIENCE = 1.0
 """Seconds that a thread gets to end: one may be in the middle of a call to somebody who does not answer."""
+_LIMITS_SECONDS = 2.0
+"""How old what is known of limits may be."""
+_SOONEST_SECONDS = 0.01
+"""The shortest pause between two claims that only a rate makes necessary."""
 _MOST_INPUTS = 500
 """Inputs that go into one commit."""
 
@@ -71,6 +75,7 @@ class Worker:
         self.worker_id = f"{process_identity()}#{secrets.token_hex(3)}"
         self.stop = Stop()
         services = durable_services(self.settings)
+        self.tool_registry = services.runner.registry
         url = self.settings.database_url
         self._queues = tuple(queues or self.settings.queues)
         self._concurrency = concurrency or self.settings.concurrency
@@ -95,6 +100,9 @@ class Worker:
         self._work_left = True
         """There may be work that had no free thread when it was looked for."""
         self._looked_at = 0.0
+        self._again_at = math.inf
+        """When a rate lets more work through (monotonic)."""
+        self._limits_at = -_LIMITS_SECONDS
         self._registered_at = -_REGISTER_SECONDS
         self._suspects: dict[str, Sequence[Input]] = {}
         self._unsaved: dict[str, list[Input]] = {}
@@ -184,6 +192,7 @@ class Worker:
                 self._adopt(inputs, versions)
             waiting = None if inputs or not self._inbox.empty() or self._wants_to_claim() else self._patience(due)
             self._receive(inputs, waiting)
+            self._know_limits()
             if not inputs and self._wants_to_claim() and not self.stop.is_set():
                 self._claim(inputs, versions)
         except StorageError:
@@ -207,7 +216,7 @@ class Worker:
     def _patience(self, due: float | None) -> float:
         """Seconds to wait for an input."""
         now = self._clock.monotonic()
-        seconds = min([self._looked_at + self.poll_interval - now, *(look - now for look in self._looks)])
+        seconds = min([self._looked_at + self.poll_interval, self._again_at, *self._looks]) - now
         return max(0.0, seconds if due is None else min(seconds, due))
 
     def _receive(self, inputs: dict[str, list[Input]], seconds: float | None) -> None:
@@ -221,7 +230,8 @@ class Worker:
             return
 
     def _wants_to_claim(self) -> bool:
-        if self._called or self._clock.monotonic() - self._looked_at >= self.poll_interval:
+        now = self._clock.monotonic()
+        if self._called or now - self._looked_at >= self.poll_interval or now >= self._again_at:
             return True
         return self._work_left and self._hands.has_room()
 
@@ -232,12 +242,15 @@ class Worker:
 
     def _looks_now(self) -> None:
         self._called = False
+        self._again_at = math.inf
         self._looked_at = self._clock.monotonic()
 
     def _claimed(
         self, claims: Sequence[Claim], slots: int, inputs: dict[str, list[Input]], versions: dict[str, int]
     ) -> None:
         self._take(claims, inputs, versions)
+        if self._store.again is not None:
+            self._again_at = self._clock.monotonic() + max(_SOONEST_SECONDS, self._store.again)
         work = sum(claim.kind == QueueKind.WORK for claim in claims)
         if slots:
             self._work_left = self._hands.crowded = work >= slots
@@ -277,20 +290,35 @@ class Worker:
 
     def _tell(self, inputs: Mapping[str, Sequence[Input]]) -> None:
         """Tell everybody whom it concerns what was committed."""
+        freed = False
         for run_id, given in inputs.items():
             for one in given[: len(given) - len(self._desk.undone.get(run_id, ()))]:
                 if isinstance(one, Answer):
                     self._hands.answered(one)
+                    freed = freed or self._is_limited(one)
         driver = self._driver
-        channels = [WORK] if driver.enqueued else []
+        channels = [WORK] if driver.enqueued or freed else []
         if driver.soonest < self._now().timestamp() + self.poll_interval:
             channels.append(TIMER)
         self._caller.call(channels, driver.ended)
-        if driver.enqueued:
+        if driver.enqueued or freed:
             self._called = True
         driver.enqueued, driver.soonest, driver.ended = 0, math.inf, []
         asked, driver.asked = driver.asked, []
         self._teller.ask(asked)
+
+    def _is_limited(self, answer: Answer) -> bool:
+        """True if somebody may have waited for the place of that attempt."""
+        limited = self._driver.limited
+        name = answer.job.ask.tool.workflow_name
+        return any((queue, name) in limited for queue in self._queues)
+
+    def _know_limits(self) -> None:
+        """Look at what is limited, if that was not done lately: what is, is not taken over."""
+        now = self._clock.monotonic()
+        if now - self._limits_at >= _LIMITS_SECONDS:
+            self._driver.limited = self._store.limited()
+            self._limits_at = now
 
     def _drain(self) -> None:
         """What is being carried out may finish; the rest is given back."""

@@ -88,7 +88,8 @@ def test_a_claim_says_what_a_worker_must_know_and_shows_itself_at_the_task(sql: 
 
     assert work == {"r": "r", "t": "a", "k": "work", "f": 5, "a": 3, "ll": 1, "v": 1}
     assert message == {
-        "r": "r", "t": "b", "k": "child:x", "f": 1, "a": 0, "ll": 0, "v": 1, "pl": '{"x": 1}', "ev": None, "evp": None
+        "r": "r", "t": "b", "k": "child:x", "f": 1, "a": 0, "ll": 0, "v": 1, "pl": '{"x": 1}', "ev": None,
+        "evp": None, "run": None,
     }  # fmt: skip
     assert sql.rows("tasks", "task_id", "status", "attempt", "fence", "worker_id") == [("a", "running", 3, 5, "w1")]
     assert sql.value("SELECT started_at IS NOT NULL FROM tasks")

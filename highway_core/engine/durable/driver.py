@@ -28,6 +28,7 @@ from highway_core.engine.steps import Steps
 from highway_core.engine.task_runner import Ask
 from highway_core.errors import DocumentError, RunError
 from highway_core.lifecycle import ApprovalStatus, QueueKind, RunStatus, TaskStatus
+from highway_core.persistence.limit_store import Limited
 from highway_core.persistence.transition_store import TransitionStore
 from highway_core.utils.approval_token import new_approval
 from highway_core.utils.json_values import dumps
@@ -66,6 +67,8 @@ class Driver(ImageDriver):
         """Runs whose image was thrown away because somebody else had moved them on."""
         self.ended: list[str] = []
         """Runs that have ended since somebody asked."""
+        self.limited = Limited()
+        """What may only be begun by a claim."""
         self._hands = hands
         self._clock = clock
         self.places = 0
@@ -134,6 +137,8 @@ class Driver(ImageDriver):
     def _may_take_over(self, image: Image) -> bool:
         """True if the task may be carried out here at once, without a turn in the queue."""
         if self.places <= 0 or image.queue not in self._hands.queues:
+            return False
+        if (image.queue, image.run.compiled.model.name) in self.limited:
             return False
         return not self._hands.crowded or image.taken_over < _IN_A_ROW
 

@@ -291,16 +291,24 @@ BEGIN
     RETURN answer;
 END $$;
 
--- Take what is to be done: messages as many as there are (up to a batch), work for the free threads. MATERIALIZED is not
+-- Take what is to be done: messages as many as there are (up to a batch), work for the free threads. {claims, again}:
+-- ``again`` is in how many seconds a rate will let more through, if that is what held work back. MATERIALIZED is not
 -- optional: a nested-loop plan may otherwise claim more than it was asked for.
 CREATE OR REPLACE FUNCTION highway_claim(p_worker text, p_lease double precision, p_queues text[], p_slots integer,
         p_messages integer) RETURNS json LANGUAGE plpgsql AS $$
 DECLARE
     one text;
     part json;
-    amount integer;
+    picked record;
+    limited boolean := false;
+    again double precision;
     claimed jsonb := '[]';
 BEGIN
+    IF p_slots > 0 THEN
+        -- Of two claims that come at once only one may take the last place; always in this order, or they wait in a ring.
+        PERFORM 1 FROM queue_limits WHERE scope = 'workflow' OR name = ANY (p_queues) ORDER BY scope, name FOR UPDATE;
+        limited := FOUND;
+    END IF;
     FOREACH one IN ARRAY p_queues LOOP
         IF p_messages > 0 THEN
             WITH c AS MATERIALIZED (
@@ -330,31 +338,35 @@ BEGIN
                 claimed := claimed || part::jsonb;
             END IF;
         END IF;
-        amount := highway_allowed(one, p_slots);
-        IF amount > 0 THEN
-            WITH c AS MATERIALIZED (
-                SELECT workflow_id, task_id, kind FROM task_queue
-                 WHERE queue = one AND status = @QUEUED@ AND kind = @KIND_WORK@
-                 ORDER BY priority DESC, created_at LIMIT amount FOR UPDATE SKIP LOCKED),
+        CONTINUE WHEN p_slots <= 0;
+        IF limited THEN
+            SELECT * INTO picked FROM highway_pick(one, p_slots);
+            again := least(again, picked.again);
+        ELSE
+            SELECT array_agg(workflow_id) AS runs, array_agg(task_id) AS paths INTO picked FROM (
+                SELECT workflow_id, task_id FROM task_queue
+                 WHERE queue = one AND status = @QUEUED@ AND kind = @KIND_WORK@ AND lane IS NULL
+                 ORDER BY priority DESC, created_at LIMIT p_slots FOR UPDATE SKIP LOCKED) AS found;
+        END IF;
+        IF picked.runs IS NOT NULL THEN
+            WITH c AS MATERIALIZED (SELECT * FROM unnest(picked.runs, picked.paths) AS c(workflow_id, task_id)),
             taken AS (
                 UPDATE task_queue q SET status = @RUNNING@, fence = q.fence + 1, attempt = q.attempt + 1,
                        worker_id = p_worker, lease_until = clock_timestamp() + p_lease * interval '1 second'
-                  FROM c WHERE q.workflow_id = c.workflow_id AND q.task_id = c.task_id AND q.kind = c.kind
+                  FROM c WHERE q.workflow_id = c.workflow_id AND q.task_id = c.task_id AND q.kind = @KIND_WORK@
                 RETURNING q.workflow_id AS r, q.task_id AS t, q.kind AS k, q.fence AS f, q.attempt AS a,
                        q.lease_losses AS ll),
             shown AS (
                 UPDATE tasks t SET status = @RUNNING@, attempt = taken.a, fence = taken.f, worker_id = p_worker,
                        started_at = coalesce(t.started_at, clock_timestamp()), updated_at = clock_timestamp()
                   FROM taken WHERE t.workflow_id = taken.r AND t.task_id = taken.t AND t.status IN (@QUEUED@, @RUNNING@))
-            SELECT json_agg(row_to_json(answer)), count(*) INTO part, amount
+            SELECT json_agg(row_to_json(answer)) INTO part
               FROM (SELECT taken.*, w.version AS v FROM taken JOIN workflows w ON w.workflow_id = taken.r) AS answer;
-            IF part IS NOT NULL THEN
-                claimed := claimed || part::jsonb;
-                p_slots := p_slots - amount;
-            END IF;
+            claimed := claimed || coalesce(part::jsonb, '[]');
+            p_slots := p_slots - cardinality(picked.runs);
         END IF;
     END LOOP;
-    RETURN claimed;
+    RETURN json_build_object('claims', claimed, 'again', again);
 END $$;
 
 -- What is claimed for a worker that does not know of it, because the answer of a claim or of a commit got lost: claimed
@@ -388,35 +400,110 @@ BEGIN
     RETURN claimed;
 END $$;
 
--- How many tasks of a queue may be claimed now: fewer than there are free threads only where the queue has a limit.
-CREATE OR REPLACE FUNCTION highway_allowed(p_queue text, p_slots integer) RETURNS integer LANGUAGE plpgsql AS $$
+-- The work of a queue that may be begun now, where there are limits; the caller holds their rows. What belongs to runs of
+-- a limited workflow is set apart under its name (its lane) when it is first met, so that no claim has to read past all
+-- that may not begin. ``again``: see highway_claim.
+CREATE OR REPLACE FUNCTION highway_pick(p_queue text, p_slots integer, OUT runs text[], OUT paths text[],
+        OUT again double precision) LANGUAGE plpgsql AS $$
+DECLARE
+    amount integer := highway_room('queue', p_queue, p_queue, p_slots);
+    batch integer := p_slots;
+    lanes text[];
+    rooms integer[];
+    gone text[];
+BEGIN
+    IF amount > 0 AND EXISTS (SELECT 1 FROM queue_limits WHERE scope = 'workflow') THEN
+        FOR round IN 1 .. 10 LOOP
+            WITH head AS MATERIALIZED (
+                SELECT workflow_id, task_id FROM task_queue
+                 WHERE queue = p_queue AND status = @QUEUED@ AND kind = @KIND_WORK@ AND lane IS NULL
+                 ORDER BY priority DESC, created_at LIMIT batch),
+            apart AS MATERIALIZED (
+                SELECT q.workflow_id, q.task_id, l.name
+                  FROM head JOIN workflows w ON w.workflow_id = head.workflow_id
+                  JOIN queue_limits l ON l.scope = 'workflow' AND l.name = w.workflow_name
+                  JOIN task_queue q ON q.workflow_id = head.workflow_id AND q.task_id = head.task_id
+                       AND q.kind = @KIND_WORK@ AND q.status = @QUEUED@
+                   FOR UPDATE OF q SKIP LOCKED)
+            UPDATE task_queue q SET lane = apart.name FROM apart
+             WHERE q.workflow_id = apart.workflow_id AND q.task_id = apart.task_id AND q.kind = @KIND_WORK@;
+            EXIT WHEN NOT FOUND;
+            batch := 500;
+            again := CASE WHEN round = 10 THEN 0 END; -- there are more, and others behind them
+        END LOOP;
+        SELECT array_agg(l.name), array_agg(highway_room('workflow', l.name, p_queue, amount)) INTO lanes, rooms
+          FROM queue_limits l
+         WHERE l.scope = 'workflow' AND EXISTS (SELECT 1 FROM task_queue q
+                WHERE q.lane = l.name AND q.queue = p_queue AND q.status = @QUEUED@ AND q.kind = @KIND_WORK@);
+    END IF;
+    WITH loose AS MATERIALIZED (
+        SELECT workflow_id, task_id, priority, created_at FROM task_queue
+         WHERE queue = p_queue AND status = @QUEUED@ AND kind = @KIND_WORK@ AND lane IS NULL
+         ORDER BY priority DESC, created_at LIMIT amount FOR UPDATE SKIP LOCKED),
+    bound AS MATERIALIZED (
+        SELECT one.workflow_id, one.task_id, one.priority, one.created_at, given.lane
+          FROM unnest(lanes, rooms) AS given(lane, room), LATERAL (
+            SELECT q.workflow_id, q.task_id, q.priority, q.created_at FROM task_queue q
+             WHERE q.lane = given.lane AND q.queue = p_queue AND q.status = @QUEUED@ AND q.kind = @KIND_WORK@
+             ORDER BY q.priority DESC, q.created_at LIMIT given.room FOR UPDATE SKIP LOCKED) AS one),
+    best AS (
+        SELECT workflow_id, task_id, lane FROM (
+            SELECT loose.*, NULL AS lane FROM loose -- one may have come since the others were set apart
+             WHERE NOT EXISTS (SELECT 1 FROM workflows w JOIN queue_limits l ON l.scope = 'workflow'
+                    AND l.name = w.workflow_name WHERE w.workflow_id = loose.workflow_id)
+            UNION ALL SELECT * FROM bound) AS either
+         ORDER BY priority DESC, created_at LIMIT amount)
+    SELECT array_agg(workflow_id), array_agg(task_id), array_agg(lane) INTO runs, paths, gone FROM best;
+    again := least(again, highway_spend('queue', p_queue, coalesce(cardinality(runs), 0), amount));
+    FOR number IN 1 .. coalesce(cardinality(lanes), 0) LOOP
+        again := least(again, highway_spend('workflow', lanes[number],
+            cardinality(array_positions(gone, lanes[number])), rooms[number]));
+    END LOOP;
+END $$;
+
+-- How many more tasks a limit lets begin, ``p_most`` at most; no limit lets all of them.
+CREATE OR REPLACE FUNCTION highway_room(p_scope text, p_name text, p_queue text, p_most integer) RETURNS integer
+LANGUAGE plpgsql AS $$
 DECLARE
     lim queue_limits;
-    allowed integer := p_slots;
+    running bigint;
 BEGIN
-    IF p_slots <= 0 THEN
-        RETURN 0;
+    SELECT * INTO lim FROM queue_limits WHERE scope = p_scope AND name = p_name;
+    IF lim.max_running IS NOT NULL AND p_scope = 'queue' THEN
+        SELECT count(*) INTO running FROM task_queue
+         WHERE queue = p_queue AND status = @RUNNING@ AND kind = @KIND_WORK@;
+    ELSIF lim.max_running IS NOT NULL THEN -- in any queue; the name looked up by run, never all runs of that name
+        SELECT count(*) INTO running FROM task_queue q
+         WHERE q.status = @RUNNING@ AND q.kind = @KIND_WORK@
+           AND (SELECT w.workflow_name FROM workflows w WHERE w.workflow_id = q.workflow_id) = p_name;
     END IF;
-    SELECT * INTO lim FROM queue_limits WHERE scope = 'queue' AND name = p_queue FOR UPDATE;
+    RETURN greatest(0, least(p_most, lim.max_running - running, floor(highway_tokens(lim))));
+END $$;
+
+-- What a limit's rate has saved up: one second's worth at most. NULL: it has none.
+CREATE OR REPLACE FUNCTION highway_tokens(lim queue_limits) RETURNS double precision LANGUAGE sql AS $$
+    SELECT least(greatest(lim.rate_per_second, 1), lim.tokens + lim.rate_per_second
+        * extract(epoch FROM clock_timestamp() - lim.refilled_at)) WHERE lim.rate_per_second IS NOT NULL
+$$;
+
+-- So many tasks have been begun under a limit that let ``p_room`` begin. If it was its rate that let no more: in how many
+-- seconds it will.
+CREATE OR REPLACE FUNCTION highway_spend(p_scope text, p_name text, p_amount integer, p_room integer)
+RETURNS double precision LANGUAGE plpgsql AS $$
+DECLARE
+    lim queue_limits;
+    remaining double precision;
+BEGIN
+    SELECT * INTO lim FROM queue_limits WHERE scope = p_scope AND name = p_name AND rate_per_second IS NOT NULL;
     IF NOT FOUND THEN
-        RETURN p_slots;
+        RETURN NULL;
     END IF;
-    IF lim.max_running IS NOT NULL THEN
-        allowed := least(allowed, lim.max_running - (SELECT count(*) FROM task_queue
-            WHERE queue = p_queue AND status = @RUNNING@ AND kind = @KIND_WORK@)::integer);
+    remaining := highway_tokens(lim) - coalesce(p_amount, 0);
+    IF p_amount > 0 THEN
+        UPDATE queue_limits SET tokens = remaining, refilled_at = clock_timestamp()
+         WHERE scope = p_scope AND name = p_name;
     END IF;
-    IF lim.rate_per_second IS NOT NULL THEN
-        lim.tokens := least(greatest(lim.rate_per_second, 1), lim.tokens + lim.rate_per_second
-            * extract(epoch FROM clock_timestamp() - lim.refilled_at));
-        allowed := least(allowed, floor(lim.tokens)::integer,
-            (SELECT count(*) FROM (SELECT 1 FROM task_queue WHERE queue = p_queue AND status = @QUEUED@
-                AND kind = @KIND_WORK@ LIMIT p_slots) AS found)::integer);
-        IF allowed > 0 THEN
-            UPDATE queue_limits SET tokens = lim.tokens - allowed, refilled_at = clock_timestamp()
-             WHERE scope = 'queue' AND name = p_queue;
-        END IF;
-    END IF;
-    RETURN greatest(allowed, 0);
+    RETURN CASE WHEN remaining < 1 AND coalesce(p_amount, 0) >= p_room THEN (1 - remaining) / lim.rate_per_second END;
 END $$;
 
 -- The state of runs, whole (v = -1) or what changed after version v, optionally under their locks.
@@ -593,7 +680,7 @@ DECLARE
 BEGIN
     FOREACH one IN ARRAY ARRAY['highway_commit', 'highway_emit', 'highway_deliver', 'highway_start', 'highway_submit',
                                'highway_claim', 'highway_adopt', 'highway_load', 'highway_rescue', 'highway_wake',
-                               'highway_reopen'] LOOP
+                               'highway_reopen', 'highway_breaker_admit', 'highway_breaker_record'] LOOP
         EXECUTE format('ALTER FUNCTION %I SET enable_seqscan = off', one);
         EXECUTE format('ALTER FUNCTION %I SET enable_hashjoin = off', one);
         EXECUTE format('ALTER FUNCTION %I SET enable_mergejoin = off', one);

@@ -55,11 +55,15 @@ CREATE TABLE task_queue (
     lease_losses integer NOT NULL DEFAULT 0,
     lease_until timestamptz,
     worker_id text,
+    lane text,                                              -- the workflow under whose limit a claim has set it apart
     payload_json text,                                      -- what the message says, or the event that came
     CONSTRAINT pk_task_queue PRIMARY KEY (workflow_id, task_id, kind)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500,
         autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX idx_queue_poll ON task_queue (queue, priority DESC, created_at) WHERE status = 'QUEUED' AND kind = 'work';
+CREATE INDEX idx_queue_poll ON task_queue (queue, priority DESC, created_at)
+    WHERE status = 'QUEUED' AND kind = 'work' AND lane IS NULL;
+CREATE INDEX idx_queue_lane ON task_queue (lane, queue, priority DESC, created_at)
+    WHERE status = 'QUEUED' AND kind = 'work' AND lane IS NOT NULL;
 -- Messages need no free thread: they are claimed apart from the work.
 CREATE INDEX idx_queue_messages ON task_queue (queue, created_at) WHERE status = 'QUEUED' AND kind <> 'work';
 CREATE INDEX idx_queue_due ON task_queue (due_at) WHERE due_at IS NOT NULL AND status <> 'PAUSED';
