@@ -10,6 +10,7 @@ import pytest
 from highway_core.lifecycle import QueueKind, TaskStatus
 from highway_core.persistence.durable_connection import ConnectionPool
 from highway_core.persistence.limit_store import Limit, Limited, LimitStore
+from tests.durable_plans import fill, seen, watch
 from tests.durable_sql import Sql, at_once, begin, run_row, waits
 from tests.waiting import eventually
 
@@ -287,3 +288,39 @@ def test_a_limited_name_is_that_of_a_queue_or_of_a_workflow() -> None:
     assert ("default", "alpha") in limited
     assert ("alpha", "mail") not in limited
     assert ("default", "beta") not in Limited()
+
+
+# -- what it costs
+
+
+def test_a_claim_reads_past_nothing_that_may_not_begin(durable15_url: str) -> None:
+    sql = Sql(durable15_url)
+    pool = ConnectionPool(durable15_url)
+    fill(sql, 20_000)
+    sql.run("UPDATE workflows SET workflow_name = 'blocked' WHERE workflow_id LIKE '%7'")
+    sql.run("UPDATE task_queue SET priority = 9 WHERE workflow_id LIKE '%7'")
+    sql.run("ANALYZE")
+    for name in ("blocked", "unused"):
+        LimitStore(pool).put(Limit("workflow", name, max_running=1))
+    pool.close()
+    while again(sql) is not None:
+        pass
+    running = sql.value("SELECT count(*) FROM task_queue WHERE status = 'running'")
+
+    watch(sql)
+    for _ in range(7):  # from the sixth time on a plan may be another one
+        assert len(sql.claim(10, 0)) == 10
+    nodes = seen(sql)
+    sql.close()
+
+    counting = [one for one in nodes if one.index == "idx_queue_lease"]
+    assert len(counting) == 7
+    assert max(one.rows for one in counting) <= running + 7 * 10
+    others = [one for one in nodes if one not in counting and "p_name" not in one.statement]
+    assert {one.index for one in others if one.table == "task_queue"} == {
+        "idx_queue_poll",
+        "idx_queue_lane",
+        "pk_task_queue",
+    }
+    assert max(one.rows + one.removed for one in others) <= 20
+    assert {one.index for one in nodes if one.table == "workflows"} == {"pk_workflows"}

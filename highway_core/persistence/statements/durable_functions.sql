@@ -402,7 +402,7 @@ END $$;
 
 -- The work of a queue that may be begun now, where there are limits; the caller holds their rows. What belongs to runs of
 -- a limited workflow is set apart under its name (its lane) when it is first met, so that no claim has to read past all
--- that may not begin. ``again``: see highway_claim.
+-- that may not begin. Names are looked up by run: a join may begin with all runs of a name. ``again``: see highway_claim.
 CREATE OR REPLACE FUNCTION highway_pick(p_queue text, p_slots integer, OUT runs text[], OUT paths text[],
         OUT again double precision) LANGUAGE plpgsql AS $$
 DECLARE
@@ -415,13 +415,14 @@ BEGIN
     IF amount > 0 AND EXISTS (SELECT 1 FROM queue_limits WHERE scope = 'workflow') THEN
         FOR round IN 1 .. 10 LOOP
             WITH head AS MATERIALIZED (
-                SELECT workflow_id, task_id FROM task_queue
-                 WHERE queue = p_queue AND status = @QUEUED@ AND kind = @KIND_WORK@ AND lane IS NULL
-                 ORDER BY priority DESC, created_at LIMIT batch),
+                SELECT q.workflow_id, q.task_id,
+                       (SELECT w.workflow_name FROM workflows w WHERE w.workflow_id = q.workflow_id) AS name
+                  FROM task_queue q
+                 WHERE q.queue = p_queue AND q.status = @QUEUED@ AND q.kind = @KIND_WORK@ AND q.lane IS NULL
+                 ORDER BY q.priority DESC, q.created_at LIMIT batch),
             apart AS MATERIALIZED (
                 SELECT q.workflow_id, q.task_id, l.name
-                  FROM head JOIN workflows w ON w.workflow_id = head.workflow_id
-                  JOIN queue_limits l ON l.scope = 'workflow' AND l.name = w.workflow_name
+                  FROM head JOIN queue_limits l ON l.scope = 'workflow' AND l.name = head.name
                   JOIN task_queue q ON q.workflow_id = head.workflow_id AND q.task_id = head.task_id
                        AND q.kind = @KIND_WORK@ AND q.status = @QUEUED@
                    FOR UPDATE OF q SKIP LOCKED)
@@ -437,9 +438,11 @@ BEGIN
                 WHERE q.lane = l.name AND q.queue = p_queue AND q.status = @QUEUED@ AND q.kind = @KIND_WORK@);
     END IF;
     WITH loose AS MATERIALIZED (
-        SELECT workflow_id, task_id, priority, created_at FROM task_queue
-         WHERE queue = p_queue AND status = @QUEUED@ AND kind = @KIND_WORK@ AND lane IS NULL
-         ORDER BY priority DESC, created_at LIMIT amount FOR UPDATE SKIP LOCKED),
+        SELECT q.workflow_id, q.task_id, q.priority, q.created_at,
+               (SELECT w.workflow_name FROM workflows w WHERE w.workflow_id = q.workflow_id) AS name
+          FROM task_queue q
+         WHERE q.queue = p_queue AND q.status = @QUEUED@ AND q.kind = @KIND_WORK@ AND q.lane IS NULL
+         ORDER BY q.priority DESC, q.created_at LIMIT amount FOR UPDATE SKIP LOCKED),
     bound AS MATERIALIZED (
         SELECT one.workflow_id, one.task_id, one.priority, one.created_at, given.lane
           FROM unnest(lanes, rooms) AS given(lane, room), LATERAL (
@@ -448,9 +451,9 @@ BEGIN
              ORDER BY q.priority DESC, q.created_at LIMIT given.room FOR UPDATE SKIP LOCKED) AS one),
     best AS (
         SELECT workflow_id, task_id, lane FROM (
-            SELECT loose.*, NULL AS lane FROM loose -- one may have come since the others were set apart
-             WHERE NOT EXISTS (SELECT 1 FROM workflows w JOIN queue_limits l ON l.scope = 'workflow'
-                    AND l.name = w.workflow_name WHERE w.workflow_id = loose.workflow_id)
+            SELECT workflow_id, task_id, priority, created_at, NULL AS lane FROM loose
+             WHERE NOT EXISTS (SELECT 1 FROM queue_limits l -- one may have come since the others were set apart
+                    WHERE l.scope = 'workflow' AND l.name = loose.name)
             UNION ALL SELECT * FROM bound) AS either
          ORDER BY priority DESC, created_at LIMIT amount)
     SELECT array_agg(workflow_id), array_agg(task_id), array_agg(lane) INTO runs, paths, gone FROM best;
