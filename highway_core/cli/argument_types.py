@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 _LONGEST_RUN_ID = 200
 _LAST_PORT = 65535
+_QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
 def run_id(text: str) -> str:
@@ -52,6 +54,12 @@ def names(text: str) -> tuple[str, ...]:
     if not found:
         raise argparse.ArgumentTypeError("at least one name is needed, as in a,b")
     return found
+
+
+def queue_name(text: str) -> str:
+    if not _QUEUE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: a queue has 1 to 64 letters, digits, '_', '.' and '-' as its name")
+    return text
 
 
 def json_value(text: str) -> Any:

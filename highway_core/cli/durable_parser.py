@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from highway_core.cli.argument_types import json_value, moment, names, port, positive, rate, run_id
+from highway_core.cli.argument_types import json_value, moment, names, port, positive, queue_name, rate, run_id
 from highway_core.cli.inputs import parse_var
 
 _EXIT_CODES = "exit codes: 0 done, or the run completed; 1 failed or could not be done; 2 bad usage"
@@ -14,6 +14,14 @@ _RUN_DEEDS = {
     "pause": "start nothing new in a run",
     "unpause": "let a paused run go on",
     "retry": "do the failed tasks of a run again",
+}
+
+_WITH_IDS = ("--approval", "--token")
+_SCHEDULE_DEEDS = {
+    "pause": "start nothing more",
+    "unpause": "go on",
+    "remove": "forget it; its runs stay",
+    "trigger": "start a run at once, beside its times",
 }
 
 
@@ -34,6 +42,19 @@ def add_durable(commands: Any, *, whole: bool) -> None:
     _add_keys(actions)
     _add_schedules(actions)
     _add_limits(actions)
+
+
+def joined(arguments: list[str]) -> list[str]:
+    """The arguments with random ids bound to their options: one in 64 begins with ``-`` and looks like an option."""
+    if arguments[:2] != ["durable", "resume"]:
+        return arguments
+    found: list[str] = []
+    for word in arguments:
+        if found and found[-1] in _WITH_IDS:
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def _add_services(actions: Any) -> None:
@@ -62,7 +83,9 @@ def _add_submit(actions: Any) -> None:
     submit.add_argument("--run-id", type=run_id, help="name of the run; the same name and inputs again: the same run")
     submit.add_argument("--key", metavar="TEXT", help="an idempotency key: used again, it means the same run")
     submit.add_argument("--priority", type=int, default=0, metavar="N", help="the highest is served first (default: 0)")
-    submit.add_argument("--queue", metavar="NAME", help="where its tasks are queued (default: default)")
+    submit.add_argument(
+        "--queue", type=queue_name, metavar="NAME", help="where its tasks are queued (default: default)"
+    )
     submit.add_argument("--wait", action="store_true", help="follow the run to its end; its end is the exit code")
 
 
@@ -121,30 +144,28 @@ def _add_keys(actions: Any) -> None:
 
 def _add_schedules(actions: Any) -> None:
     inner = _group(actions, "schedule", "runs that start by the clock")
-    add = _client_action(inner, "add", "start runs of a workflow by the clock; replaces a schedule of the same id")
+    add = _json_action(inner, "add", "start runs of a workflow by the clock; replaces a schedule of the same id")
     add.add_argument("workflow", metavar="FILE|NAME")
     add.add_argument("--id", metavar="ID", help="name of the schedule (default: that of the workflow)")
     add.add_argument("--schedule", metavar="CRON", help="'0 9 * * 1-5' or '@every 30m' (default: the document's)")
-    add.add_argument("--timezone", metavar="ZONE", help="as in Europe/Berlin (default: the document's, else UTC)")
+    add.add_argument("--timezone", metavar="ZONE", help="as in Europe/Berlin (default: UTC)")
     add.add_argument("--start-date", type=moment, metavar="MOMENT", help="nothing starts before it")
     add.add_argument("--catchup", action="store_true", default=None, help="also start what should have been before now")
     add.add_argument("--max-active-runs", type=positive, metavar="N", help="at most so many at a time (default: 1)")
     _add_inputs(add)
-    _client_action(inner, "list", "the schedules that there are")
-    for name, text in (("pause", "start nothing more"), ("unpause", "go on"), ("remove", "forget it")):
-        _client_action(inner, name, text).add_argument("schedule_id", metavar="ID")
+    _json_action(inner, "list", "the schedules that there are")
+    for name, text in _SCHEDULE_DEEDS.items():
+        _json_action(inner, name, text).add_argument("schedule_id", metavar="ID")
 
 
 def _add_limits(actions: Any) -> None:
     inner = _group(actions, "limits", "how much is carried out at once, and how fast")
-    setting = _json_action(inner, "set", "limit a queue or the runs of a workflow")
+    setting = _json_action(inner, "set", "limit a queue, or all runs of a workflow together")
     removing = _json_action(inner, "remove", "take a limit away")
     for parser in (setting, removing):
         parser.add_argument("scope", choices=("queue", "workflow"))
         parser.add_argument("name", metavar="NAME")
-    setting.add_argument(
-        "--max-running", type=positive, metavar="N", help="so many tasks (of a workflow: runs) at once"
-    )
+    setting.add_argument("--max-running", type=positive, metavar="N", help="so many tasks at once, over all workers")
     setting.add_argument("--rate", type=rate, metavar="R", help="so many tasks started a second")
     _json_action(inner, "list", "the limits that there are")
 

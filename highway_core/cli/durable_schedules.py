@@ -1,4 +1,4 @@
-"""``durable schedule add | list | pause | unpause | remove``: runs that start by the clock; in the database."""
+"""``durable schedule add | list | pause | unpause | remove | trigger``: runs that start by the clock."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from highway_core.cli.given_files import read_variables
 from highway_core.cli.json_report import as_text
 from highway_core.cli.output import Output
 from highway_core.cli.text import columns, printable
+from highway_core.cli.who import logged_in
 from highway_core.config import Settings, current_settings
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.loader import Source, compile_document
@@ -33,6 +34,8 @@ def run(options: Namespace, output: Output) -> int:
                 _add(schedules, options, output, settings)
             case "list":
                 _list(schedules, output, as_json=options.json)
+            case "trigger":
+                _trigger(schedules, options, output)
             case deed:
                 getattr(schedules, deed)(options.schedule_id)
                 told = {"schedule_id": options.schedule_id, "done": deed}
@@ -56,6 +59,12 @@ def _add(schedules: Schedules, options: Namespace, output: Output, settings: Set
         output.say(
             f"Schedule {made.schedule_id} ({made.expression}, {made.timezone}). Next run: {_clock(made.next_slot)}"
         )
+
+
+def _trigger(schedules: Schedules, options: Namespace, output: Output) -> None:
+    run_id = schedules.trigger(options.schedule_id, f"local:{logged_in()}")
+    told = {"schedule_id": options.schedule_id, "workflow_id": run_id}
+    output.say(as_text(told) if options.json else f"Started run {run_id}.")
 
 
 def _workflow(options: Namespace, inputs: dict[str, Any], settings: Settings) -> CompiledWorkflow:

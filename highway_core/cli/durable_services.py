@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from argparse import Namespace
 from dataclasses import replace
 from importlib import import_module
@@ -11,6 +12,7 @@ from typing import Any
 from highway_core.cli.durable_database import with_database
 from highway_core.cli.output import Output
 from highway_core.config import Settings, current_settings
+from highway_core.errors import ConfigError
 from highway_core.services.database_gate import await_database
 from highway_core.services.lifeline import follow
 from highway_core.services.loop import Stop, install_stop_signals
@@ -42,6 +44,26 @@ def with_options(settings: Settings, options: Namespace) -> Settings:
     return replace(settings, **changes)
 
 
+def check_address(settings: Settings, or_else: str = "") -> None:
+    """ConfigError if the API could not listen there."""
+    try:
+        found = socket.getaddrinfo(settings.api_host, settings.api_port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise ConfigError(
+            f"The API cannot listen at '{settings.api_host}': {error.strerror}. Choose a --host."
+        ) from None
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise ConfigError(
+                f"The API cannot listen at {settings.api_host}:{settings.api_port}: {error.strerror}."
+                f" Choose another --port{or_else}."
+            ) from None
+
+
 def _until_stopped(settings: Settings, module: str, name: str) -> int:
     service = import_module(f"highway_core.services.{module}").__dict__[name](settings)
     restore = install_stop_signals(service.stop)
@@ -54,6 +76,7 @@ def _until_stopped(settings: Settings, module: str, name: str) -> int:
 
 
 def _serve(settings: Settings) -> int:
+    check_address(settings)
     stop = Stop()
     restore = install_stop_signals(stop)
     try:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import highway_core
 from highway_core.cli.durable_database import is_named
-from highway_core.cli.durable_services import with_options
+from highway_core.cli.durable_services import check_address, with_options
 from highway_core.cli.output import Output
 from highway_core.cli.text import counted
 from highway_core.config import Settings, current_settings
-from highway_core.errors import ConfigError, StorageError
+from highway_core.errors import StorageError
 from highway_core.persistence.durable_connection import DurableConnection, durable_location
 from highway_core.persistence.statements.services import COUNT_SEEN
 from highway_core.services.child_service import ServiceSpec
@@ -36,7 +36,7 @@ def run(options: Namespace, output: Output) -> int:
     """The exit code: 0 after an orderly stop, 1 if a service could not be kept up."""
     settings = with_options(current_settings(), options)
     if not options.no_api:
-        _check_address(settings)
+        check_address(settings, ", or --no-api")
     at_once: list[Callable[[], None]] = []
 
     def second_signal(number: int) -> None:
@@ -140,23 +140,3 @@ class _Readiness:
             return False
         finally:
             connection.close()
-
-
-def _check_address(settings: Settings) -> None:
-    """ConfigError if the API could not listen there."""
-    try:
-        found = socket.getaddrinfo(settings.api_host, settings.api_port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise ConfigError(
-            f"The API cannot listen at '{settings.api_host}': {error.strerror}. Choose a --host."
-        ) from None
-    family, kind, protocol, _, address = found[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            raise ConfigError(
-                f"The API cannot listen at {settings.api_host}:{settings.api_port}: {error.strerror}."
-                " Choose another --port, or --no-api."
-            ) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from highway_core.cli.argument_types import days, positive, run_id
-from highway_core.cli.durable_parser import add_durable
+from highway_core.cli.durable_parser import add_durable, joined
 from highway_core.cli.inputs import parse_var
 
 _EXIT_CODES = "exit codes: 0 completed; 1 failed or could not start; 2 bad usage; 130 stopped by Ctrl-C, 143 by SIGTERM"
@@ -27,7 +27,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     commands.add_parser("schema", help="print the JSON Schema of a workflow document", allow_abbrev=False)
     add_durable(commands, whole="durable" in arguments)
     _add_webhooks(commands)
-    return parser.parse_args(arguments)
+    return parser.parse_args(joined(arguments))
 
 
 def _add_run(commands: Any) -> None:

@@ -74,6 +74,15 @@ def test_a_schedule_is_added_listed_paused_and_removed(services: Services) -> No
     assert services.cli("schedule", "list").out == "There are no schedules.\n"
 
 
+def test_a_schedule_is_triggered_beside_its_times(services: Services) -> None:
+    file = services.command_line.write("nightly.yaml", SCHEDULED)
+    assert services.cli("schedule", "add", file).code == 0
+    triggered = services.cli("schedule", "trigger", "nightly", "--json").json
+    (run,) = services.cli("list", "--json").json
+    assert (run["workflow_id"], run["schedule_id"]) == (triggered["workflow_id"], "nightly")
+    assert run["created_by"].startswith("local:cli:")
+
+
 def test_the_options_of_a_schedule_win_over_its_document(services: Services) -> None:
     file = services.command_line.write("nightly.yaml", PLAIN)
     without = services.cli("schedule", "add", file)

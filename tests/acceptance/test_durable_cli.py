@@ -143,6 +143,19 @@ def test_a_decision_by_token_keeps_the_token_as_it_is(durable: CommandLine, api:
     assert body(api)["token"] == "a+b/c=&d"
 
 
+def test_an_id_that_looks_like_an_option_is_an_id(durable: CommandLine, api: Server) -> None:
+    says(api, "/api/v1/approvals/-a--b/decide", {"data": {"workflow_id": "r1", "task_id": "ask"}})
+    done = durable("durable", "resume", "--approval", "-a--b", "--decision", "APPROVED")
+    assert (done.code, done.out) == (0, "APPROVED: ask of run r1 goes on.\n")
+
+
+def test_an_unknown_token_is_said_to_be_one(durable: CommandLine, api: Server) -> None:
+    says(api, "/workflow/resume", {"code": "unknown_token", "detail": "Not found"}, "404 Not Found")
+    done = durable("durable", "resume", "--token", "t", "--decision", "APPROVED")
+    assert done.code == 1
+    assert done.err.startswith("Error: No approval has that token.")
+
+
 def test_a_decision_that_was_taken_before_is_told(durable: CommandLine, api: Server) -> None:
     problem = {"code": "already_decided", "detail": "It was decided before: DENIED, by Ada."}
     says(api, "/api/v1/approvals/ap1/decide", problem, "409 Conflict")
@@ -235,6 +248,7 @@ def test_a_database_of_another_kind_is_refused(highway: CommandLine) -> None:
         ["start-services", "--workers", "0"],
         ["start-api", "--port", "70000"],
         ["limits", "set", "table", "x"],
+        ["submit", "flow", "--queue", "a b"],
         ["frobnicate"],
     ],
 )

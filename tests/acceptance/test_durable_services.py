@@ -236,7 +236,7 @@ def test_a_database_that_goes_away_is_waited_for_and_does_not_keep_services_from
 def test_a_schema_of_a_newer_highway_is_refused(services: Services, command: str) -> None:
     assert services.cli("db", "upgrade").code == 0
     _sql(services.environ["HIGHWAY_DATABASE_URL"], "UPDATE alembic_version SET version_num = 'highway_9999'")
-    service = services.start(command)
+    service = services.api()
     assert service.ends() == 1
     assert "Error: " in service.log()
     assert "highway_9999" in service.log()
@@ -253,12 +253,13 @@ def test_no_database_is_a_sentence_that_says_how_to_get_one(highway: CommandLine
     assert done.err.count("\n") == 1
 
 
-def test_a_port_that_is_taken_is_said_before_anything_starts(services: Services) -> None:
+@pytest.mark.parametrize("command", ["start-services", "start-api"])
+def test_a_port_that_is_taken_is_said_before_anything_starts(services: Services, command: str) -> None:
     with socket.create_server(("127.0.0.1", services.port)):
-        everything = services.all()
-        assert everything.ends() == 1
-    assert f"cannot listen at 127.0.0.1:{services.port}" in everything.log()
-    assert "--port" in everything.log()
+        started = services.all() if command == "start-services" else services.api()
+        assert started.ends() == 1
+    assert f"Error: The API cannot listen at 127.0.0.1:{services.port}" in started.log()
+    assert "--port" in started.log()
 
 
 def test_an_api_beyond_this_machine_asks_for_a_key(services: Services) -> None:

@@ -58,6 +58,8 @@ def _refuse(status: int, problem: dict[str, Any]) -> NoReturn:
     if problem.get("code") == "invalid_document" and problems:
         raise DocumentError(problems)
     text = str(problem.get("detail") or problem.get("title") or problem.get("error") or f"HTTP {status}")
+    if problem.get("code") == "unknown_token":
+        text = "No approval has that token. It stands behind 'token=' in the link."
     existing = problem.get("existing_run_id")
     if existing and str(existing) not in text:
         text += f" It is run '{existing}'."

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-
 from werkzeug.test import Client
 
 from highway_core.api.app import create_app
 from highway_core.api.wiring import open_context
 from highway_core.cli.durable_clients.answers import Request
+from highway_core.cli.who import logged_in
 from highway_core.config import Settings
 
 _OWN_HOST = "127.0.0.1"
@@ -19,7 +18,7 @@ class InProcessTransport:
 
     def __init__(self, settings: Settings) -> None:
         self._client = Client(create_app(settings, open_context(settings, _OWN_HOST)))
-        self._who = {"REMOTE_ADDR": f"cli:{_user()}"}
+        self._who = {"REMOTE_ADDR": logged_in()}
 
     def send(self, request: Request) -> tuple[int, bytes]:
         answer = self._client.open(
@@ -35,10 +34,3 @@ class InProcessTransport:
 
     def close(self) -> None:
         """Its connections end with the process."""
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "unknown"
