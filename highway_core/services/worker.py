@@ -35,6 +35,7 @@ from highway_core.persistence.transition_store import Claim, TransitionStore, Wi
 from highway_core.services.database_gate import await_database
 from highway_core.services.loop import ServiceLoop, Stop, Trouble, install_stop_signals
 from highway_core.services.notifications import Notifier
+from highway_core.services.worker_appetite import Appetite
 from highway_core.services.worker_hands import WorkerHands
 from highway_core.services.worker_threads import Caller, Heartbeat, Listener, Teller
 from highway_core.utils.clock import SystemClock
@@ -51,8 +52,6 @@ _PATIENCE = 1.0
 """Seconds that a thread gets to end: one may be in the middle of a call to somebody who does not answer."""
 _LIMITS_SECONDS = 2.0
 """How old what is known of limits may be."""
-_SOONEST_SECONDS = 0.01
-"""The shortest pause between two claims that only a rate makes necessary."""
 _MOST_INPUTS = 500
 """Inputs that go into one commit."""
 
@@ -95,13 +94,7 @@ class Worker:
         self._caller = Caller(DurableConnection(url, "highway-caller"))
         self._teller = Teller(Notifier(self.settings, ConnectionPool(url, "highway-notices")))
         self._trouble = Trouble("The worker", logger)
-        self._called = True
-        """Somebody has said that there is something to claim."""
-        self._work_left = True
-        """There may be work that had no free thread when it was looked for."""
-        self._looked_at = 0.0
-        self._again_at = math.inf
-        """When a rate lets more work through (monotonic)."""
+        self._appetite = Appetite(self._clock, self._hands.has_room)
         self._limits_at = -_LIMITS_SECONDS
         self._registered_at = -_REGISTER_SECONDS
         self._suspects: dict[str, Sequence[Input]] = {}
@@ -216,7 +209,7 @@ class Worker:
     def _patience(self, due: float | None) -> float:
         """Seconds to wait for an input."""
         now = self._clock.monotonic()
-        seconds = min([self._looked_at + self.poll_interval, self._again_at, *self._looks]) - now
+        seconds = min([self._appetite.seconds(self.poll_interval), *(look - now for look in self._looks)])
         return max(0.0, seconds if due is None else min(seconds, due))
 
     def _receive(self, inputs: dict[str, list[Input]], seconds: float | None) -> None:
@@ -230,34 +223,23 @@ class Worker:
             return
 
     def _wants_to_claim(self) -> bool:
-        now = self._clock.monotonic()
-        if self._called or now - self._looked_at >= self.poll_interval or now >= self._again_at:
-            return True
-        return self._work_left and self._hands.has_room()
+        return self._appetite.is_there(self.poll_interval)
 
     def _claim(self, inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
         slots = self._hands.free()
-        self._looks_now()
+        self._appetite.looks()
         self._claimed(self._store.claim(self._queues, slots, _MESSAGES), slots, inputs, versions)
-
-    def _looks_now(self) -> None:
-        self._called = False
-        self._again_at = math.inf
-        self._looked_at = self._clock.monotonic()
 
     def _claimed(
         self, claims: Sequence[Claim], slots: int, inputs: dict[str, list[Input]], versions: dict[str, int]
     ) -> None:
         self._take(claims, inputs, versions)
-        if self._store.again is not None:
-            self._again_at = self._clock.monotonic() + max(_SOONEST_SECONDS, self._store.again)
         work = sum(claim.kind == QueueKind.WORK for claim in claims)
         if slots:
-            self._work_left = self._hands.crowded = work >= slots
-        else:
-            self._work_left = True
+            self._hands.crowded = work >= slots
+        self._appetite.found(work_left=work >= slots, again=self._store.again)
         if len(claims) - work >= _MESSAGES:
-            self._called = True  # only ever set here: the listener may have set it meanwhile
+            self._appetite.call()
 
     @staticmethod
     def _take(claims: Sequence[Claim], inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
@@ -269,7 +251,7 @@ class Worker:
         wish = None
         if self._wants_to_claim() and not self.stop.is_set():
             wish = Wish(self._queues, _MESSAGES)
-            self._looks_now()
+            self._appetite.looks()
         try:
             try:
                 claims = self._desk.process(inputs, versions, wish)
@@ -281,12 +263,12 @@ class Worker:
                 self._unsaved.setdefault(run_id, []).extend(given)
             self._desk.undone = {}
             self._looks = self._two_looks()
-            self._called = True
+            self._appetite.call()
             raise
         if claims is not None:
             self._claimed(claims, max(0, self._driver.places), self._unsaved, self._versions)
         elif wish is not None:
-            self._called = True  # there was nothing to commit
+            self._appetite.call()  # there was nothing to commit
 
     def _tell(self, inputs: Mapping[str, Sequence[Input]]) -> None:
         """Tell everybody whom it concerns what was committed."""
@@ -302,7 +284,7 @@ class Worker:
             channels.append(TIMER)
         self._caller.call(channels, driver.ended)
         if driver.enqueued or freed:
-            self._called = True
+            self._appetite.call()
         driver.enqueued, driver.soonest, driver.ended = 0, math.inf, []
         asked, driver.asked = driver.asked, []
         self._teller.ask(asked)
@@ -368,7 +350,7 @@ class Worker:
         self._inbox.put((run_id, posted))
 
     def _heard(self) -> None:
-        self._called = True
+        self._appetite.call()
         self._inbox.put(None)
 
 

@@ -1,0 +1,50 @@
+"""When a worker looks for something to claim: when it is called, when there was more, when a limit lets more through,
+and once in a while anyway, because a call can get lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from highway_core.utils.clock import Clock
+
+_SOONEST_SECONDS = 0.01
+"""The shortest pause between two claims that only a rate makes necessary."""
+
+
+class Appetite:
+    """Belongs to the deciding thread; others only call :meth:`call`."""
+
+    def __init__(self, clock: Clock, has_room: Callable[[], bool]) -> None:
+        self._clock = clock
+        self._has_room = has_room
+        self._called = True
+        self._work_left = True
+        """There may be work that had no free thread when it was looked for."""
+        self._looked_at = 0.0
+        self._again_at = math.inf
+        """When a rate lets more through (monotonic)."""
+
+    def call(self) -> None:
+        """There is something to claim, or may be."""
+        self._called = True
+
+    def is_there(self, poll_interval: float) -> bool:
+        """True if it is time to look."""
+        return self._called or self.seconds(poll_interval) <= 0 or (self._work_left and self._has_room())
+
+    def seconds(self, poll_interval: float) -> float:
+        """How long one may do something else if nobody calls; never more than the interval."""
+        return min(self._looked_at + poll_interval, self._again_at) - self._clock.monotonic()
+
+    def looks(self) -> None:
+        """Now; whoever calls from here on calls for the next time."""
+        self._called = False
+        self._again_at = math.inf
+        self._looked_at = self._clock.monotonic()
+
+    def found(self, *, work_left: bool, again: float | None) -> None:
+        """What the look has brought; ``again``: in how many seconds a rate lets more through."""
+        self._work_left = work_left
+        if again is not None:
+            self._again_at = self._clock.monotonic() + max(_SOONEST_SECONDS, again)
