@@ -1,0 +1,85 @@
+"""When a worker looks for something to claim, with a clock whose hands the test turns."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from highway_core.services.worker_appetite import Appetite
+
+POLL = 5.0
+
+
+class Hands:
+    """A clock, and threads that are free or not."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.room = True
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture
+def appetite(hands: Hands) -> Appetite:
+    """Of a worker that has just looked and found nothing."""
+    one = Appetite(hands, lambda: hands.room)
+    assert one.is_there(POLL)
+    one.looks()
+    one.found(work_left=False, again=None)
+    assert not one.is_there(POLL)
+    return one
+
+
+def test_it_looks_when_it_is_called_and_once(appetite: Appetite) -> None:
+    appetite.call()
+    assert appetite.is_there(POLL)
+    appetite.looks()
+    assert not appetite.is_there(POLL)
+
+
+def test_a_call_that_comes_while_it_looks_is_for_the_next_time(appetite: Appetite) -> None:
+    appetite.looks()
+    appetite.call()
+    appetite.found(work_left=False, again=None)
+    assert appetite.is_there(POLL)
+
+
+def test_it_looks_once_in_a_while_though_nobody_calls(appetite: Appetite, hands: Hands) -> None:
+    hands.seconds += 2
+    assert appetite.seconds(POLL) == 3
+    hands.seconds += 3
+    assert appetite.is_there(POLL)
+
+
+def test_what_was_left_is_looked_for_when_there_is_room(appetite: Appetite, hands: Hands) -> None:
+    appetite.found(work_left=True, again=None)
+    hands.room = False
+    assert not appetite.is_there(POLL)
+    hands.room = True
+    assert appetite.is_there(POLL)
+
+
+def test_it_looks_when_a_rate_lets_more_through(appetite: Appetite, hands: Hands) -> None:
+    appetite.found(work_left=False, again=0.25)
+    assert appetite.seconds(POLL) == 0.25
+    assert not appetite.is_there(POLL)
+    hands.seconds += 0.25
+    assert appetite.is_there(POLL)
+    appetite.looks()
+    assert appetite.seconds(POLL) == POLL
+
+
+def test_a_rate_that_comes_at_once_leaves_a_pause(appetite: Appetite) -> None:
+    appetite.found(work_left=False, again=0)
+    assert 0 < appetite.seconds(POLL) <= 0.1
