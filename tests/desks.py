@@ -27,6 +27,9 @@ from highway_core.persistence.transition_store import Claim, TransitionStore, Wi
 from highway_core.utils.stopping import StopScope
 from tests.desk_images import differences, dump
 
+MILD = ("forget", "cut")
+"""Faults after which no attempt has to be made again."""
+FAULTS = (*MILD, "rescue", "kill")
 LONG_AGO = "'1970-01-01'::timestamptz"
 _WAITING = (TaskStatus.WAITING_FOR_TIMER.value, TaskStatus.WAITING_FOR_EVENT.value)
 
@@ -145,7 +148,7 @@ class Desks:
         """What operators may do; each is given a run id."""
         self.events: list[str] = []
         """Names of events that may come from outside."""
-        self.faults = True
+        self.faults: Sequence[str] = FAULTS
 
     def _now(self) -> datetime:
         return self.time
@@ -168,8 +171,7 @@ class Desks:
     def step(self) -> None:
         """One thing happens."""
         kinds = ["claim", "process", "answer"] * 6 + ["wake", "time out", "places", "adopt"]
-        if self.faults:
-            kinds += ["rescue", "forget", "kill", "cut", "rescue", "forget"]
+        kinds += self.faults
         if self.deeds:
             kinds += ["deed"]
         if self.events:
@@ -333,7 +335,7 @@ class Desks:
         seats = self.random.sample(self.seats, len(self.seats))
         busy = False
         for seat in seats:
-            busy = self.claim(seat, 3, 5) > 0 or busy
+            busy = self.adopt(seat) + self.claim(seat, 3, 5) > 0 or busy
             while self.answer(seat):
                 busy = True
             busy = busy or bool(seat.inbox)

@@ -8,6 +8,7 @@ row is made ready: that is how work that stood in nobody's queue yet is found ag
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,11 +82,15 @@ class Replay:
         for one in taken.heard:
             if one.status is TaskStatus.PENDING and decide_ready(one.node.rule, one.arrivals) is Verdict.RUN:
                 self._run.queue(one)
+        self._open_roots(taken.scopes)
         self._begun = True
 
     def open_roots(self) -> None:
         """Make ready what stands first in a scope and has no row: nobody has come to it yet."""
-        for scope in [one for one in self._scopes.values() if not one.dead]:
+        self._open_roots(self._scopes.values())
+
+    def _open_roots(self, scopes: Iterable[Scope]) -> None:
+        for scope in [one for one in scopes if not one.dead]:
             for index in scope.graph.roots:
                 if scope.instances[index].status is TaskStatus.PENDING:
                     self._run.queue(scope.instances[index])
@@ -100,7 +105,7 @@ class Replay:
         """The fields of one row."""
         if row["nd"] is None:
             raise NeedsReloadError
-        scope = self._scope(row["sc"])
+        scope = self._scope(row["sc"], taken)
         if scope is None:
             return
         instance = scope.instances[row["nd"]]
@@ -132,7 +137,7 @@ class Replay:
         has_children = waits and instance.node.body is None and not instance.node.branches
         return has_children and (instance.status is not status or row["a"] != instance.attempt)
 
-    def _scope(self, prefix: str) -> Scope | None:
+    def _scope(self, prefix: str, taken: _Taken) -> Scope | None:
         """The scope of that path prefix, made if it is not there; None if what is in it cannot matter any more."""
         known = self._scopes.get(prefix)
         if known is not None and not known.dead:
@@ -149,28 +154,32 @@ class Replay:
         if owner.spawn is not None:
             owner.children_left += 1
             owner.spawned = max(owner.spawned, index + 1 - _first(owner.spawn))
-        return self._run.scopes.iteration(owner, Iteration(index, item, shared))
+        scope = self._run.scopes.iteration(owner, Iteration(index, item, shared))
+        taken.scopes.append(scope)
+        return scope
 
     def _link(self, rows: Sequence[Row]) -> None:
-        """Who is to blame, and who called: they are instances themselves."""
-        by_path: dict[str, Row] = {}
-        for row in rows:
-            left = json.loads(row["pg"]) if row["pg"] else {}
-            if "cause" not in left and "blame" not in left:
-                continue
+        """Who is to blame, and who called: they are instances themselves, and ended before."""
+        linked = [row for row in rows if row["pg"] and ('"blame"' in row["pg"] or '"cause"' in row["pg"])]
+        by_path = {row["t"]: row for row in rows} if linked else {}
+        for row in sorted(linked, key=lambda row: row["es"] or math.inf):
             scope = self._scopes.get(row["sc"])
             if scope is None:
                 continue
-            instance = scope.instances[row["nd"]]
+            instance, left = scope.instances[row["nd"]], json.loads(row["pg"])
             instance.cause = self.instance(left["cause"]) if "cause" in left else None
             if "blame" not in left or instance.status in _TRIES_ITSELF:
                 instance.blame = None
             elif instance.blame is None or instance.blame.path != left["blame"]:
-                by_path = by_path or {one["t"]: one for one in rows}
-                instance.blame = self.instance(left["blame"]) or self._gone(instance.scope, left["blame"], by_path)
+                instance.blame = self._blamed(instance.scope, left["blame"], by_path)
+
+    def _blamed(self, scope: Scope, path: str, rows: Mapping[str, Row]) -> Instance | None:
+        """Who is to blame, whether it is there, in an iteration that was over before, or in one that was never seen."""
+        others = (one.blame for one in scope.instances if one.blame is not None and one.blame.path == path)
+        return self.instance(path) or next(others, None) or self._gone(scope, path, rows)
 
     def _gone(self, scope: Scope, path: str, rows: Mapping[str, Row]) -> Instance | None:
-        """Who is to blame and stood in an iteration that is over: all that is asked of it is what its row says."""
+        """All that is asked of whoever stood in an iteration that is over is what its row says."""
         row = rows.get(path)
         graph = None if row is None else self._graph(row["sc"], rows)
         if row is None or graph is None:
@@ -273,6 +282,8 @@ class _Taken:
     opened: list[Instance] = field(default_factory=list)
     loops: list[Instance] = field(default_factory=list)
     heard: dict[Instance, None] = field(default_factory=dict)
+    scopes: list[Scope] = field(default_factory=list)
+    """Iterations that it did not know of."""
 
 
 def _fill(instance: Instance, row: Row, status: TaskStatus) -> None:
@@ -295,6 +306,8 @@ def _fill(instance: Instance, row: Row, status: TaskStatus) -> None:
     instance.opened = left.get("opened", False)
     instance.key = left.get("key")
     instance.added = left.get("added", [])
+    if "blame" not in left:
+        instance.blame = None
 
 
 def _first(spawn: Spawn) -> int:
