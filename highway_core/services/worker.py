@@ -337,9 +337,11 @@ class Worker:
         if now - self._registered_at < _REGISTER_SECONDS:
             return
         host, pid, _ = self.worker_id.rsplit("#", 1)[0].split(":", 2)
-        values = (self.worker_id, "worker", host, int(pid), ",".join(self._queues), self._concurrency)
-        self._connection.run(upkeep.SEEN, values)
-        self._offset = datetime.fromtimestamp(self._store.now(), UTC) - self._clock.now()
+        mine = (self.worker_id, "worker", host, int(pid), ",".join(self._queues), self._concurrency)
+        others = (self.worker_id, "worker", list(self._queues), 3 * _REGISTER_SECONDS)
+        moment, threads = self._connection.fetch(upkeep.WORKER_SEEN, mine + others)[0]
+        self._offset = datetime.fromtimestamp(float(moment), UTC) - self._clock.now()
+        self._driver.threads = self._concurrency + int(threads)
         self._registered_at = now
 
     def _now(self) -> datetime:

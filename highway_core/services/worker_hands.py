@@ -194,7 +194,8 @@ class WorkerHands:
                 self._begun.add(attempt)
             began = clock.monotonic()
             outcome = self._runner.run(job.ask)
-            self._mean += (clock.monotonic() - began - self._mean) * _WEIGHT
+            seconds = clock.monotonic() - began
+            self._mean += (seconds - self._mean) * _WEIGHT
             with self._lock:
                 self._begun.discard(attempt)
                 offered = self._lost.pop(attempt, None)
@@ -202,7 +203,7 @@ class WorkerHands:
                 if surplus:
                     self._threads -= 1
             if offered is None or (offered and not isinstance(outcome, Failure)):
-                self._post(job.run_id, Answer(job, outcome))
+                self._post(job.run_id, Answer(job, outcome, seconds))
             if surplus:
                 return
 

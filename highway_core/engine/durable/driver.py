@@ -67,6 +67,8 @@ class Driver(ImageDriver):
         """Runs whose image was thrown away because somebody else had moved them on."""
         self.ended: list[str] = []
         """Runs that have ended since somebody asked."""
+        self.threads = 10
+        """How many attempts all workers together can carry out at once, as far as is known."""
         self.limited = Limited()
         """What may only be begun by a claim."""
         self._hands = hands
@@ -114,7 +116,9 @@ class Driver(ImageDriver):
                 self.enqueue(image, instance)
 
     def _more(self, image: Image) -> bool:
-        return bool(image.backlog) and len(image.in_queue) < self.durable.run_window and not image.run.is_over
+        if not image.backlog or image.run.is_over:
+            return False
+        return len(image.in_queue) < min(self.durable.run_window, image.pace.window(self.threads))
 
     def _next(self, image: Image) -> None:
         """Place the next task of the backlog."""

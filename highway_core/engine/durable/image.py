@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from highway_core.engine.asks import StepServices
 from highway_core.engine.decisions import Spawn
 from highway_core.engine.durable.changes import Changes
+from highway_core.engine.durable.pace import Pace
 from highway_core.engine.durable.replay import NeedsReloadError, Replay, Row
 from highway_core.engine.durable.values import StoredValue, Values
 from highway_core.engine.graph import CompiledWorkflow
@@ -78,6 +79,7 @@ class Image:
         self.later: deque[Callable[[], None]] = deque()
         self.in_queue: set[Instance] = set()
         """Instances whose work stands in the queue, or is carried out."""
+        self.pace = Pace()
         self.taken_over = 0
         """How many tasks its process has taken over one after the other."""
         self.contended = 0

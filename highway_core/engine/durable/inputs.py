@@ -57,6 +57,8 @@ class Answer:
 
     job: Job
     outcome: Outcome
+    seconds: float = 0.0
+    """How long it was carried out."""
 
     @property
     def needs_lock(self) -> bool:
@@ -71,6 +73,7 @@ class Answer:
         changes = image.changes
         changes.consumed.append((job.path, QueueKind.WORK.value, fence))
         image.in_queue.discard(instance)
+        image.pace.took(self.seconds)
         if job.claimed:  # nothing was committed when it was claimed
             changes.note(f"task.{TaskStatus.RUNNING.value}", job.path, instance.started_at)
             changes.log[-1]["a"] = instance.attempt

@@ -80,8 +80,8 @@ class DurableServices:
     definitions: DurableDefinitions
     sandbox: Sandbox | None = None
     fetch_artifact: FetchArtifact | None = None
-    run_window: int = field(default=200)
-    """How many tasks of one run may stand in the queue or be carried out at once: others want their turn too."""
+    run_window: int = field(default=1000)
+    """The most tasks of one run that stand in the queue or are carried out at once, however many threads there are."""
 
     @cached_property
     def secret_key(self) -> bytes:

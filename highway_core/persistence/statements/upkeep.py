@@ -124,5 +124,13 @@ SEEN = """
 INSERT INTO workers (worker_id, service, host, pid, queues, concurrency) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT ON CONSTRAINT pk_workers DO UPDATE SET seen_at = clock_timestamp()
 """
+# What a worker hears of it: the time (seconds since 1970), and how many threads other workers have for its queues.
+# %s: as above, id, service, queues, the age in seconds at which a worker may be gone
+WORKER_SEEN = f"""
+WITH seen AS ({SEEN})
+SELECT extract(epoch FROM clock_timestamp()), coalesce(sum(concurrency), 0) FROM workers
+ WHERE worker_id <> %s AND service = %s AND string_to_array(queues, ',') && %s::text[]
+   AND seen_at > statement_timestamp() - %s * interval '1 second'
+"""
 GONE = "DELETE FROM workers WHERE worker_id = %s"
 FORGET_DEAD = "DELETE FROM workers WHERE seen_at < statement_timestamp() - %s * interval '1 second'"
