@@ -77,6 +77,9 @@ class WorkerHands:
                 seconds = (job.timeout_at - job.ask.now).total_seconds()
                 entry = (self._clock.monotonic() + seconds, next(self._numbers), job)
                 heapq.heappush(self._timeouts, entry)
+                if len(self._timeouts) > 2 * len(self._held) + _MOST_AHEAD:  # most of those are over
+                    self._timeouts = [one for one in self._timeouts if self._is_held(one[2])]
+                    heapq.heapify(self._timeouts)
             self._came[_attempt(job)] = self._clock.monotonic()
             self._jobs.put(job)
             self._staff()
@@ -111,7 +114,13 @@ class WorkerHands:
     def held(self) -> list[Held]:
         """The leases of what is carried out here."""
         with self._lock:
-            return [(job.run_id, job.path, QueueKind.WORK.value, job.ask.fence) for job in self._held.values()]
+            return [_lease(job) for job in self._held.values()]
+
+    def unfinished(self) -> list[Held]:
+        """The leases of those that have no answer yet. The others are being committed, which ends their leases."""
+        with self._lock:
+            jobs = [(_attempt(job), job) for job in self._held.values()]
+            return [_lease(job) for one, job in jobs if one in self._begun or one in self._came]
 
     def give_up(self, leases: Sequence[Held], reason: str) -> None:
         """Stop what has lost its lease. A result that comes all the same is offered: its fence decides about it."""
@@ -150,7 +159,7 @@ class WorkerHands:
                 with self._lock:
                     self._came.pop(_attempt(job), None)
                     if self._held.pop((job.run_id, job.path), None) is not None:
-                        taken.append((job.run_id, job.path, QueueKind.WORK.value, job.ask.fence))
+                        taken.append(_lease(job))
         return taken
 
     def expire(self) -> float | None:
@@ -210,3 +219,7 @@ class WorkerHands:
 
 def _attempt(job: Job) -> Attempt:
     return (job.run_id, job.path, job.ask.fence)
+
+
+def _lease(job: Job) -> Held:
+    return (job.run_id, job.path, QueueKind.WORK.value, job.ask.fence)

@@ -64,7 +64,7 @@ class Heartbeat:
         self._trouble.over()
         self._since = dict.fromkeys(self._since, now)
         lost = [lease for lease in held if lease[:3] not in kept]
-        still = {*self._hands.held()}
+        still = {*self._hands.unfinished()}
         lost = [lease for lease in lost if lease in still]
         if lost:
             logger.warning("stopping %d tasks: their leases were lost", len(lost))

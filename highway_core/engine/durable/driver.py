@@ -196,6 +196,7 @@ class Driver(ImageDriver):
         changes.mark(instance, _path(instance.led_by), instance.error)
         in_queue = instance in image.in_queue
         image.in_queue.discard(instance)
+        self._timeouts.pop(instance, None)  # of an attempt that needed no thread after all
         if not instance.is_open:
             for key in [key for key in changes.queue if key[0] == instance.path]:
                 del changes.queue[key]
