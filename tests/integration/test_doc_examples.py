@@ -129,10 +129,15 @@ def test_every_python_block_on_the_pages_is_run_by_a_test() -> None:
 
 
 def commands() -> list[str]:
-    """The commands that name a file which is there: an example, or one that the README shows."""
+    """The commands that name a file which is there: an example, or one that the README shows. Those of DURABLE mode are
+    run, in their order, by ``tests/acceptance/test_expense_report_in_browser.py``."""
     shown = {block.file for block in blocks("README.md")} - {None}
     lines = [line for block in blocks("README.md") if block.language == "sh" for line in block.text.splitlines()]
-    calls = [line.rpartition("&& ")[2].partition("   ")[0] for line in lines if "python cli.py" in line]
+    calls = [
+        line.rpartition("&& ")[2].partition("   ")[0]
+        for line in lines
+        if "python cli.py" in line and "cli.py durable" not in line
+    ]
     return [one for one in calls if any(word in shown or (ROOT / word).is_file() for word in shlex.split(one)[3:])]
 
 

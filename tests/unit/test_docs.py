@@ -17,6 +17,7 @@ from highway_core.cli.durable_command import _MODULES as DURABLE
 from highway_core.cli.parser import parse
 from highway_core.config import Settings, _Reader
 from highway_core.engine.executors.docker_options import _ALIASES, _SIMPLE
+from highway_core.engine.loader import SUFFIXES
 from highway_core.tools.builtin_tools import BUILTIN_MODULES, load_all_builtins
 from highway_core.tools.bulkhead_config import BulkheadConfig
 from highway_core.tools.decorators import TOOL_REGISTRY, ToolInfo, tool_info
@@ -161,8 +162,11 @@ def test_a_page_names_only_tools_that_there_are(page: str) -> None:
 
 
 def test_every_example_is_in_the_readme_and_no_other() -> None:
-    present = {f"examples/{path.name}" for path in (ROOT / "examples").iterdir() if path.is_file()}
-    assert set(table("README.md", "file", "shows").names()) - {"examples/tools_dir"} == present
+    tools = ROOT / "examples" / "tools_dir"
+    files = [path for path in (ROOT / "examples").rglob("*") if path.suffix in SUFFIXES and tools not in path.parents]
+    shown = [row for one in tables("README.md") if one.head == ("file", "shows") for row in one.rows]
+    named = {name for row in shown for name in re.findall(r"`(examples/[^`]+)`", " ".join(row))}
+    assert named - {"examples/tools_dir"} == {str(path.relative_to(ROOT)) for path in files}
 
 
 @pytest.mark.parametrize("page", PAGES)
