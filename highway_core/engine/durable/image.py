@@ -123,7 +123,8 @@ class Image:
 
     def _count(self, row: Row) -> None:
         instance = self.instance(row["t"])
-        if instance is None:
+        # A row that is not in the queue may be of a task that has just been made ready again: it is yet to be placed.
+        if instance is None or TaskStatus(row["st"]) not in IN_QUEUE:
             return
         if instance.status in IN_QUEUE and self.steps.asks.works(instance.node):
             self.in_queue.add(instance)
