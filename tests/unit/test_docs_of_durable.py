@@ -19,6 +19,7 @@ from highway_core.api.wiring import context_over
 from highway_core.cli.durable_command import _MODULES as DURABLE
 from highway_core.cli.parser import parse
 from highway_core.config import Settings
+from highway_core.engine.loader import Source, compile_document
 from highway_core.engine.models import OPERATORS
 from highway_core.lifecycle import ApprovalStatus, QueueKind
 from highway_core.persistence.approval_store import Refusal
@@ -124,7 +125,9 @@ def test_the_requests_in_the_readme_are_those_of_the_api(app: Any) -> None:
         model = operations_of(app)[endpoint].body
         if body is not None:
             assert model is not None
-            model.model_validate(json.loads(body))
+            given = model.model_validate(json.loads(body))
+            if getattr(given, "document", None):
+                compile_document(Source(given.model_dump()["document"], path))
 
 
 def definitions() -> dict[str, set[str]]:
