@@ -18,7 +18,7 @@ from highway_core.engine.run import Run
 from highway_core.engine.run_state import Instance
 from highway_core.lifecycle import TASK_FINAL, QueueKind, TaskStatus
 from highway_core.tools.registry import ToolRegistry
-from highway_core.utils.json_values import loads
+from highway_core.utils.json_values import dumps, loads
 from tests.conformance.observed import TOOLS
 from tests.desks import Desks
 from tests.random_workflows import Draft, workflows
@@ -202,3 +202,63 @@ def _hold_queue(desks: Desks, run_id: str) -> None:
         wanted = _OPEN_AND_QUEUED.get(status)
         kinds = queue.get(path, set())
         assert not wanted or kinds & wanted, f"{run_id}: {path} is {status}, in the queue are {kinds}"
+
+
+CHILDREN: Mapping[str, Mapping[str, Any]] = {
+    "child_ok": {"a": {"function": "test.echo", "args": [1]}, "b": {"function": "test.echo", "dependencies": ["a"]}},
+    "child_fails": {"a": {"function": "test.fail", "args": ["no"]}},
+    "child_sleeps": {"a": {"operator_type": "wait", "wait_for": "PT30S"}},
+    "child_nests": {"a": {"operator_type": "child_workflow", "children": {"inner": {"workflow_name": "child_sleeps"}}}},
+}
+
+
+def write_children(home: Path) -> None:
+    """The workflows that ``wild_workflows`` start."""
+    for name, tasks in CHILDREN.items():
+        full = {key: {"operator_type": "task", **task} for key, task in tasks.items()}
+        (home / f"{name}.json").write_text(dumps({"name": name, "tasks": full}), encoding="utf-8")
+
+
+@st.composite
+def wild_workflows(draw: Any) -> dict[str, dict[str, Any]]:
+    """Random workflows whose tasks time out, wait for events and child runs, share idempotency keys."""
+    tasks = draw(spiced_workflows()).tasks
+    for name, task in tasks_of(tasks):
+        kind = task["operator_type"]
+        what = draw(st.integers(0, 14))
+        plain = kind == "task" and task["function"] == "test.echo"
+        match kind, what:
+            case _, 0 | 1 if plain:
+                _turn(task, "child_workflow", children=draw(_children))
+            case _, 2 if plain:
+                _turn(task, "wait_for_event", event_name=draw(_events), timeout_seconds=draw(st.sampled_from([5, 500])))
+            case _, 3 if plain:
+                _turn(task, "emit_event", event_name=draw(_events), payload={"from": name})
+            case _, 4 | 5 if plain:
+                task["idempotency_key"] = draw(st.sampled_from(["{{run.id}}-a", "{{run.id}}-b"]))
+            case "foreach", 0 | 1 | 2:
+                task["dynamic"] = True
+            case "parallel" | "multi_choice", 0 | 1 | 2 | 3:
+                task["timeout"] = draw(st.sampled_from([1, 20, 1000]))
+            case _, 6 | 7 | 8:
+                task["timeout_policy"] = {"timeout": draw(st.sampled_from([1, 20])), "kill_on_timeout": True}
+            case "condition", 9:
+                _turn(task, "terminate") if not task["if_true"] and not task["if_false"] else None
+            case _:
+                pass
+        if what == 10 and kind not in {"condition", "switch"}:
+            task["retry_policy"] = {"max_retries": 2, "delay": draw(st.sampled_from([0, 1, 30]))}
+    return tasks
+
+
+_events = st.sampled_from(["{{run.id}}-x", "{{run.id}}-y"])
+_children = st.lists(st.sampled_from([*CHILDREN, "child_unknown"]), min_size=1, max_size=3).map(
+    lambda names: {f"b{number}": {"workflow_name": name} for number, name in enumerate(names)}
+)
+
+
+def _turn(task: dict[str, Any], kind: str, **fields: Any) -> None:
+    """Make another operator of a task."""
+    for name in ("function", "args", "condition", "if_true", "if_false"):
+        task.pop(name, None)
+    task.update(operator_type=kind, **fields)

@@ -187,8 +187,15 @@ class TransitionStore:
     def take_key(self, key: str, run_id: str, path: str) -> tuple[str | None, bool]:
         """What is left under an idempotency key, and whether the task holds it now."""
         self._connection.run(sql.TAKE_KEY, (key, run_id, path))
-        left, holder, task = self._connection.fetch(sql.LEFT_UNDER_KEY, (key,))[0]
-        return left, (holder, task) == (run_id, path)
+        found = self._connection.fetch(sql.LEFT_UNDER_KEY, (key,))
+        if not found:
+            return None, False  # its holder has just let it go
+        left, holder, task, at_work = found[0]
+        if (holder, task) == (run_id, path):
+            return left, True
+        if left is None and not at_work:
+            return None, self._connection.run(sql.INHERIT_KEY, (run_id, path, key, holder, task)) == 1
+        return left, False
 
     def reopen(self, run_id: str, by: str) -> str | None:
         """Make a failed or cancelled run go on; the status that it had, None if there is no such run."""

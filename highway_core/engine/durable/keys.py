@@ -36,6 +36,7 @@ class DurableKeys:
         left, mine = self._store.take_key(key, image.run_id, instance.path)
         if left is None and mine:
             instance.key = key
+            image.changes.touch(instance)  # whoever hears the answer must know that there is a key to let go of
         elif left is None:
             image.steps.wait_for_key(instance, image.run.now() + _MOMENT)
         return left

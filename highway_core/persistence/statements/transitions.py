@@ -57,7 +57,15 @@ APPROVAL: Final = """
 TAKE_KEY: Final = """
     INSERT INTO idempotent_results (idempotency_key, workflow_id, task_id, created_at)
     VALUES (%s, %s, %s, clock_timestamp()) ON CONFLICT DO NOTHING"""
-LEFT_UNDER_KEY: Final = "SELECT result_json, workflow_id, task_id FROM idempotent_results WHERE idempotency_key = %s"
+LEFT_UNDER_KEY: Final = """
+    SELECT i.result_json, i.workflow_id, i.task_id,
+           EXISTS (SELECT 1 FROM tasks t WHERE t.workflow_id = i.workflow_id AND t.task_id = i.task_id
+                      AND t.completed_at IS NULL)
+      FROM idempotent_results i WHERE i.idempotency_key = %s"""
+INHERIT_KEY: Final = """
+    UPDATE idempotent_results SET workflow_id = %s, task_id = %s, created_at = clock_timestamp()
+     WHERE idempotency_key = %s AND result_json IS NULL AND workflow_id = %s AND task_id = %s"""
+"""From a task that has ended without a word: it was given up before its run had heard that it held the key."""
 COUNT: Final = """
     INSERT INTO counters AS old (name, value) VALUES (%s, %s)
     ON CONFLICT ON CONSTRAINT pk_counters DO UPDATE SET value = old.value + excluded.value"""
