@@ -37,7 +37,7 @@ _MOST_WAITING_SHOWN = 100
 
 
 @routes.get(
-    "/workflow/status/<run_id>",
+    "/workflow/status/<path:run_id>",
     scope=Scope.RUNS_READ,
     summary="A run with its tasks; ?wait=30 answers when it has ended, or after 30 seconds",
     query=StatusQuery,
@@ -86,7 +86,7 @@ def list_runs(context: ApiContext, query: ListQuery) -> Response:
 
 
 @routes.get(
-    "/workflow/history/<run_id>",
+    "/workflow/history/<path:run_id>",
     scope=Scope.RUNS_READ,
     summary="What has happened in a run, in order",
     query=HistoryQuery,
@@ -119,7 +119,7 @@ def history(context: ApiContext, run_id: str, query: HistoryQuery) -> Response:
 
 
 @routes.post(
-    "/workflow/cancel/<run_id>",
+    "/workflow/cancel/<path:run_id>",
     scope=Scope.RUNS_WRITE,
     summary="End a run: nothing new starts, what is at work is told to stop",
     body=CancelBody,
@@ -132,7 +132,7 @@ def cancel(context: ApiContext, run_id: str, body: CancelBody) -> Response:
 
 
 @routes.post(
-    "/workflow/pause/<run_id>",
+    "/workflow/pause/<path:run_id>",
     scope=Scope.RUNS_WRITE,
     summary="Let nothing new start until the run is unpaused",
     body=Nothing,
@@ -145,7 +145,7 @@ def pause(context: ApiContext, run_id: str, body: Nothing) -> Response:  # noqa:
 
 
 @routes.post(
-    "/workflow/unpause/<run_id>",
+    "/workflow/unpause/<path:run_id>",
     scope=Scope.RUNS_WRITE,
     summary="Let a paused run go on",
     body=Nothing,
@@ -158,7 +158,7 @@ def unpause(context: ApiContext, run_id: str, body: Nothing) -> Response:  # noq
 
 
 @routes.post(
-    "/workflow/retry/<run_id>",
+    "/workflow/retry/<path:run_id>",
     scope=Scope.RUNS_WRITE,
     summary="Take a failed or cancelled run up again where it stopped",
     body=Nothing,

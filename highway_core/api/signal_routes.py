@@ -18,7 +18,7 @@ _LONGEST_EVENT = 300
 
 
 @routes.post(
-    "/workflow/events/<name>",
+    "/workflow/events/<path:name>",
     scope=Scope.EVENTS_WRITE,
     summary="Emit an event: whoever waits for it goes on, whoever waits for it later finds it",
     body=EventBody,
@@ -36,7 +36,7 @@ def emit(context: ApiContext, name: str, body: EventBody) -> Response:
 
 
 @routes.post(
-    "/workflow/items/<run_id>/<task>",
+    "/workflow/items/<path:run_id>/<task>",
     scope=Scope.RUNS_WRITE,
     summary="Hand further items to a foreach with 'dynamic: true'",
     body=ItemsBody,

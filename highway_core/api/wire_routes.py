@@ -30,7 +30,7 @@ _MOST_PARTS = 10
 
 
 @routes.get(
-    "/api/v1/workflows/<run_id>",
+    "/api/v1/workflows/<path:run_id>",
     scope=Scope.RUNS_READ,
     summary="A run (published clients); ?wait=30 answers when it has ended, or after 30 seconds",
     query=Wait,
@@ -45,7 +45,7 @@ def status(context: ApiContext, run_id: str, query: Wait) -> Response:
 
 
 @routes.post(
-    "/api/v1/workflows/<run_id>/cancel",
+    "/api/v1/workflows/<path:run_id>/cancel",
     scope=Scope.RUNS_WRITE,
     summary="End a run (published clients)",
     body=CancelBody,

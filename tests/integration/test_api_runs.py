@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from highway_core.config import Settings
+from highway_core.engine.durable.operations import StartRequest
 from highway_core.lifecycle import RunStatus, TaskStatus
 from tests.api_client import DOCUMENT, Api, folder_with
 
@@ -193,3 +194,15 @@ def test_an_event_is_stored_and_delivered_to_who_waits(api: Api) -> None:
     assert answer.get_json()["delivered"] == 1
     assert api.sql("SELECT name, payload_json, created_by FROM events") == [("paid", '{"amount":3}', "local:127.0.0.1")]
     assert api.post("/workflow/events/paid").get_json()["delivered"] == 0
+
+
+def test_a_run_whose_id_has_slashes_as_those_of_child_runs_have_can_be_reached(api: Api) -> None:
+    run_id = "parent/accounts/mail"
+    api.context.runs.start(StartRequest(api.context.workflows.given(DOCUMENT, ()), run_id=run_id))
+    for path in (run_id, run_id.replace("/", "%2F")):
+        assert api.client.get(f"/workflow/status/{path}").get_json()["workflow_id"] == run_id
+        assert api.client.get(f"/workflow/history/{path}").status_code == 200
+        assert api.client.get(f"/api/v1/workflows/{path}").status_code == 200
+    assert api.post(f"/api/v1/workflows/{run_id}/cancel").status_code == 200
+    assert api.post(f"/workflow/cancel/{run_id}").status_code == 409
+    assert api.post("/workflow/events/orders/paid", {"payload": 1}).status_code in {200, 202}

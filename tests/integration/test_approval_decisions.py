@@ -135,7 +135,7 @@ def test_while_a_run_is_paused_a_decision_is_taken_and_kept(office: Office) -> N
     asked = office.ask()
     office.sql("UPDATE workflows SET status = %s", RunStatus.PAUSED.value)
     office.store.decide(asked.approval_id, "APPROVED", by="ann", via="page")
-    assert office.queued() == "PAUSED"
+    assert office.queued() == "QUEUED"
 
 
 def test_a_worker_that_looked_before_the_decision_loses_its_claim(office: Office) -> None:

@@ -27,7 +27,7 @@ from highway_core.lifecycle import (
     check_task_move,
 )
 from highway_core.persistence.durable_connection import moment_of
-from highway_core.persistence.transition_store import Claim, Row
+from highway_core.persistence.transition_store import Claim, Lease, Row
 from highway_core.utils.json_values import loads
 
 LATE_ANSWERS = "late_answers_refused"
@@ -40,6 +40,11 @@ class Input(Protocol):
     @property
     def needs_lock(self) -> bool:
         """True if it must be looked at under the run's lock, because what it reads is not part of the run's version."""
+        ...
+
+    @property
+    def lease(self) -> Lease | None:
+        """What it has of the queue, which is used up with it."""
         ...
 
     def apply(self, driver: Driver, image: Image) -> None:
@@ -63,6 +68,10 @@ class Answer:
     @property
     def needs_lock(self) -> bool:
         return False
+
+    @property
+    def lease(self) -> Lease:
+        return (self.job.run_id, self.job.path, QueueKind.WORK.value, self.job.ask.fence)
 
     def apply(self, driver: Driver, image: Image) -> None:
         job, fence = self.job, self.job.ask.fence
@@ -94,6 +103,10 @@ class TimedOut:
     def needs_lock(self) -> bool:
         return False
 
+    @property
+    def lease(self) -> None:
+        return None
+
     def apply(self, driver: Driver, image: Image) -> None:  # noqa: ARG002
         instance = image.instance(self.path)
         if instance is not None:
@@ -112,6 +125,10 @@ class Work:
     @property
     def needs_lock(self) -> bool:
         return False
+
+    @property
+    def lease(self) -> Lease:
+        return self.claim.lease
 
     def apply(self, driver: Driver, image: Image) -> None:
         claim = self.claim
@@ -184,6 +201,10 @@ class Message:
     def needs_lock(self) -> bool:
         return self.claim.kind == QueueKind.APPROVAL
 
+    @property
+    def lease(self) -> Lease:
+        return self.claim.lease
+
     def apply(self, driver: Driver, image: Image) -> None:
         claim = self.claim
         image.changes.consumed.append((claim.path, claim.kind, claim.fence))
@@ -231,8 +252,8 @@ def begin(driver: Driver, image: Image) -> None:
         driver.deadline(image, run.started_at.timestamp() + deadline)
     if run.status is RunStatus.PENDING:
         run.begin()
-    else:  # it was paused before it began, and goes on
-        image.replay.open_roots()
+    else:  # it was paused before it began, or reopened by somebody who died over it
+        image.replay.decide_all()
     image.changes.status = run.status
     image.changes.note(f"run.{run.status.value}")
 
@@ -313,6 +334,10 @@ class Operation:
     @property
     def needs_lock(self) -> bool:
         return True
+
+    @property
+    def lease(self) -> None:
+        return None
 
     def apply(self, driver: Driver, image: Image) -> None:
         self.deed(driver, image)

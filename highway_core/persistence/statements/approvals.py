@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from highway_core.lifecycle import ApprovalStatus, QueueKind, RunStatus, TaskStatus
+from highway_core.lifecycle import ApprovalStatus, QueueKind, TaskStatus
 
 _FIND: Final = """
 SELECT a.approval_id, a.workflow_id, w.workflow_name, w.definition_hash, w.status, a.task_id, a.status, a.prompt,
@@ -50,14 +50,14 @@ RETURNING decided_at
 WAKE: Final = f"""
 INSERT INTO task_queue AS q (workflow_id, task_id, kind, status, queue, priority, payload_json)
 SELECT a.workflow_id, a.task_id, '{QueueKind.APPROVAL}',
-       CASE WHEN w.status = '{RunStatus.PAUSED}' THEN '{RunStatus.PAUSED}' ELSE '{TaskStatus.QUEUED}' END,
-       w.queue, coalesce(w.priority, 0), a.fence::text
+       '{TaskStatus.QUEUED}', w.queue, coalesce(w.priority, 0), a.fence::text
   FROM approvals AS a JOIN workflows AS w ON w.workflow_id = a.workflow_id WHERE a.approval_id = %s
     ON CONFLICT ON CONSTRAINT pk_task_queue DO UPDATE
    SET status = excluded.status, created_at = clock_timestamp(), due_at = NULL, lease_until = NULL, worker_id = NULL
 RETURNING q.queue
 """  # noqa: S608 - made of statuses
-"""A row that a worker holds is taken from it: what that worker saw, it saw before the decision."""
+"""A row that a worker holds is taken from it: what that worker saw, it saw before the decision. Of a paused run too:
+the decision completes the task, and what follows is held."""
 
 NOTIFY: Final = "SELECT pg_notify(%s, %s)"
 
