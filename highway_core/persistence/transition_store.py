@@ -24,6 +24,10 @@ INLINE_BYTES = 4096
 SECTIONS = ("consume", "drop", "new", "tasks", "queue", "log")
 
 
+Lease = tuple[str, str, str, int]
+"""Run, task, kind, fence: a row of the queue that is claimed."""
+
+
 class Claim(NamedTuple):
     """Something to do for a run, taken under a lease."""
 
@@ -40,6 +44,10 @@ class Claim(NamedTuple):
     """The payload of the event that the task waits for, if there is one, as JSON."""
     run: Row | None = None
     """Of the message that begins a run: its row, as :meth:`TransitionStore.load` has it. Nothing else is stored yet."""
+
+    @property
+    def lease(self) -> Lease:
+        return (self.run_id, self.path, self.kind, self.fence)
 
 
 class Wish(NamedTuple):
@@ -145,6 +153,10 @@ class TransitionStore:
         """Create runs; by the id that was asked for: {id, created, same, status}."""
         answers = self._connection.value(sql.SUBMIT, (as_json(documents), json.dumps(rows)))
         return {answer["asked"]: answer for answer in answers}
+
+    def held(self, leases: Sequence[Lease]) -> set[Lease]:
+        """Those that have not been lost."""
+        return {tuple(row) for row in self._connection.fetch(sql.HELD, (_leases(leases),))}
 
     def renew(self, held: Sequence[tuple[str, str, str, int]]) -> set[tuple[str, str, str]]:
         """Prolong leases (run, task, kind, fence); those that are still ours."""

@@ -39,6 +39,8 @@ class Desk:
         self._store = driver.store
         self._scopes = scopes
         self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._size = 0
+        """The sum of them."""
         self.undone: dict[str, Sequence[Input]] = {}
         """Of the inputs given last, those of which it is not known that they are committed."""
         self._wish: Wish | None = None
@@ -78,7 +80,7 @@ class Desk:
         """Throw images away."""
         for run_id in run_ids:
             image = self._driver.images.pop(run_id, None)
-            self._sizes.pop(run_id, None)
+            self._size -= self._sizes.pop(run_id, 0)
             if image is not None:
                 image.dispose()
 
@@ -122,7 +124,11 @@ class Desk:
 
     def _sure(self, run_id: str, inputs: Sequence[Input]) -> None:
         try:
-            if not self._locked({run_id: inputs}):
+            refused = self._locked({run_id: inputs})
+            if refused:
+                inputs = self._still_claimed(inputs)
+                refused = self._locked({run_id: inputs})
+            if not refused:
                 del self.undone[run_id]
                 return
         except ConnectionLostError:
@@ -133,6 +139,13 @@ class Desk:
             self._alone(run_id, one)
             self.undone[run_id] = inputs[number:]
         del self.undone[run_id]
+
+    def _still_claimed(self, inputs: Sequence[Input]) -> Sequence[Input]:
+        """Those whose leases have not been lost, so that one that has spoils nobody else's commit."""
+        leases = [one.lease for one in inputs if one.lease is not None]
+        lost = {*leases} - self._store.held(leases)
+        self._driver.late_answers += sum(isinstance(one, Answer) for one in inputs if one.lease in lost)
+        return [one for one in inputs if one.lease not in lost]
 
     def _alone(self, run_id: str, one: Input) -> None:
         self.forget([run_id])
@@ -209,13 +222,15 @@ class Desk:
             self._driver.images[run_id] = image
             self._driver.make_keys(image)
             image.contended = self._driver.contended.pop(run_id, 0)
+        elif image.contended and row["v"] != image.version:
+            image.contended = _CONTENDED_FOR  # somebody else is still at work on it
         tasks = loaded.tasks.get(run_id, [])
         image.take(row, tasks, loaded.memory.get(run_id, []), loaded.children.get(run_id, []))
         for path, scope in self._scopes(run_id):
             instance = image.instance(path)
             if instance is not None:
                 instance.stop = scope
-        self._sizes[run_id] = self._sizes.get(run_id, 0) + len(tasks) + 1
+        self._grow(run_id, len(tasks) + 1)
 
     def _write(self, inputs: Inputs, *, launch: bool = True) -> set[str]:
         """Apply, settle and commit; the ids of the runs that were refused."""
@@ -241,7 +256,7 @@ class Desk:
                 image.version += 1
                 image.contended = max(0, image.contended - 1)
                 image.changes.committed()
-                self._sizes[run_id] = self._sizes.get(run_id, 0) + len(row.sections["new"])
+                self._grow(run_id, len(row.sections["new"]))
         if launch:
             self._launch([run_id for run_id in inputs if run_id not in refused])
         return refused
@@ -266,12 +281,14 @@ class Desk:
             logger.warning("refused %d late answers: their leases were lost in the meantime", late)
             self._store.count(LATE_ANSWERS, late)
 
+    def _grow(self, run_id: str, rows: int) -> None:
+        """The image has so many rows more."""
+        self._sizes[run_id] = self._sizes.get(run_id, 0) + rows
+        self._size += rows
+
     def _shrink(self) -> None:
-        total = sum(self._sizes.values()) if len(self._sizes) > _MOST_IMAGES // 4 else 0
-        while len(self._sizes) > _MOST_IMAGES or (total > _MOST_ROWS and len(self._sizes) > 1):
-            run_id, size = self._sizes.popitem(last=False)
-            total -= size
-            self.forget([run_id])
+        while len(self._sizes) > _MOST_IMAGES or (self._size > _MOST_ROWS and len(self._sizes) > 1):
+            self.forget([next(iter(self._sizes))])
 
 
 def _new_run(inputs: Sequence[Input]) -> Row | None:

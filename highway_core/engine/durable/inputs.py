@@ -47,6 +47,11 @@ class Input(Protocol):
         """What it has of the queue, which is used up with it."""
         ...
 
+    @property
+    def lease(self) -> Lease | None:
+        """What it has of the queue, which is used up with it."""
+        ...
+
     def apply(self, driver: Driver, image: Image) -> None:
         """Let the run take note of it."""
         ...
@@ -68,6 +73,10 @@ class Answer:
     @property
     def needs_lock(self) -> bool:
         return False
+
+    @property
+    def lease(self) -> Lease:
+        return (self.job.run_id, self.job.path, QueueKind.WORK.value, self.job.ask.fence)
 
     @property
     def lease(self) -> Lease:
@@ -107,6 +116,10 @@ class TimedOut:
     def lease(self) -> None:
         return None
 
+    @property
+    def lease(self) -> None:
+        return None
+
     def apply(self, driver: Driver, image: Image) -> None:  # noqa: ARG002
         instance = image.instance(self.path)
         if instance is not None:
@@ -125,6 +138,10 @@ class Work:
     @property
     def needs_lock(self) -> bool:
         return False
+
+    @property
+    def lease(self) -> Lease:
+        return self.claim.lease
 
     @property
     def lease(self) -> Lease:
@@ -200,6 +217,10 @@ class Message:
     @property
     def needs_lock(self) -> bool:
         return self.claim.kind == QueueKind.APPROVAL
+
+    @property
+    def lease(self) -> Lease:
+        return self.claim.lease
 
     @property
     def lease(self) -> Lease:
@@ -334,6 +355,10 @@ class Operation:
     @property
     def needs_lock(self) -> bool:
         return True
+
+    @property
+    def lease(self) -> None:
+        return None
 
     @property
     def lease(self) -> None:

@@ -23,6 +23,12 @@ RENEW: Final = with_statuses("""
        AND q.status = @RUNNING@
     RETURNING q.workflow_id, q.task_id, q.kind""")
 
+HELD: Final = with_statuses("""
+    SELECT q.workflow_id, q.task_id, q.kind, q.fence
+      FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
+      JOIN task_queue q ON q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.fence = x.f
+     WHERE q.status = @RUNNING@""")
+
 GIVE_BACK: Final = with_statuses("""
     WITH back AS (
     UPDATE task_queue q
