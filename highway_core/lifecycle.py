@@ -51,7 +51,7 @@ class RunStatus(StrEnum):
     """Created; nobody has looked at it yet. The first decision moves it on."""
     RUNNING = "running"
     PAUSED = "PAUSED"
-    """Nothing new starts. The operator moves it on."""
+    """Nothing new starts. The operator moves it on, or the last of what was being carried out."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -138,7 +138,7 @@ RUN_MOVES: Mapping[RunStatus, frozenset[RunStatus]] = MappingProxyType(
     {
         _R.PENDING: frozenset({_R.RUNNING, _R.PAUSED, _R.CANCELLED, _R.FAILED}),
         _R.RUNNING: frozenset({_R.COMPLETED, _R.FAILED, _R.CANCELLED, _R.PAUSED}),
-        _R.PAUSED: frozenset({_R.RUNNING, _R.CANCELLED, _R.FAILED}),
+        _R.PAUSED: frozenset({_R.RUNNING, _R.COMPLETED, _R.CANCELLED, _R.FAILED}),
         _R.COMPLETED: frozenset(),
         _R.FAILED: frozenset(),
         _R.CANCELLED: frozenset(),

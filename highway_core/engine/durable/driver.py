@@ -212,9 +212,7 @@ class Driver(ImageDriver):
 
     def start_child(self, run: Run, instance: Instance, child: ChildRun) -> None:
         image = self.image_of(run)
-        run_id = f"{run.run_id}/{instance.path}/{child.branch}"
-        if instance.attempt > 1:
-            run_id += f"#{instance.attempt}"
+        run_id = child_run_id(run.run_id, instance, child.branch)
         try:
             if run.depth >= MAX_RUN_DEPTH:
                 name = child.workflow_name
@@ -330,6 +328,19 @@ class Driver(ImageDriver):
         changes.add("events", t=instance.path, name=name, payload=dumps(payload))
         changes.add("names", name=name)
         self.enqueued += 1
+
+
+def child_run_id(run_id: str, instance: Instance, branch: str) -> str:
+    """The id of a child run: no other attempt of the task, or of a loop around it, has the same."""
+    attempts: list[int] = []
+    one: Instance | None = instance
+    while one is not None:
+        attempts.insert(0, one.attempt)
+        one = one.scope.owner
+    while attempts and attempts[0] <= 1:
+        attempts.pop(0)
+    mark = ".".join(map(str, attempts))
+    return f"{run_id}/{instance.path}/{branch}" + (f"#{mark}" if mark else "")
 
 
 def start_row(

@@ -13,7 +13,7 @@ from typing import Protocol, assert_never
 
 from highway_core.engine.context import ChildOutcome
 from highway_core.engine.durable.changes import queue_row
-from highway_core.engine.durable.driver import Driver
+from highway_core.engine.durable.driver import Driver, child_run_id
 from highway_core.engine.durable.image import Image
 from highway_core.engine.durable.services import Job
 from highway_core.engine.run_state import Instance
@@ -47,11 +47,6 @@ class Input(Protocol):
         """What it has of the queue, which is used up with it."""
         ...
 
-    @property
-    def lease(self) -> Lease | None:
-        """What it has of the queue, which is used up with it."""
-        ...
-
     def apply(self, driver: Driver, image: Image) -> None:
         """Let the run take note of it."""
         ...
@@ -73,10 +68,6 @@ class Answer:
     @property
     def needs_lock(self) -> bool:
         return False
-
-    @property
-    def lease(self) -> Lease:
-        return (self.job.run_id, self.job.path, QueueKind.WORK.value, self.job.ask.fence)
 
     @property
     def lease(self) -> Lease:
@@ -116,10 +107,6 @@ class TimedOut:
     def lease(self) -> None:
         return None
 
-    @property
-    def lease(self) -> None:
-        return None
-
     def apply(self, driver: Driver, image: Image) -> None:  # noqa: ARG002
         instance = image.instance(self.path)
         if instance is not None:
@@ -138,10 +125,6 @@ class Work:
     @property
     def needs_lock(self) -> bool:
         return False
-
-    @property
-    def lease(self) -> Lease:
-        return self.claim.lease
 
     @property
     def lease(self) -> Lease:
@@ -217,10 +200,6 @@ class Message:
     @property
     def needs_lock(self) -> bool:
         return self.claim.kind == QueueKind.APPROVAL
-
-    @property
-    def lease(self) -> Lease:
-        return self.claim.lease
 
     @property
     def lease(self) -> Lease:
@@ -327,10 +306,10 @@ def _child_over(driver: Driver, image: Image, instance: Instance) -> None:
     """One of the child runs of a task is over: when all are, the task is asked again."""
     if instance.status is not TaskStatus.WAITING_FOR_CHILDREN:
         return
-    mark = f"#{instance.attempt}" if instance.attempt > 1 else ""
-    prefix = f"{image.run_id}/{instance.path}/"
     rows = [
-        row for row in driver.store.children(image.run_id, instance.path) if row["c"] == f"{prefix}{row['b']}{mark}"
+        row
+        for row in driver.store.children(image.run_id, instance.path)
+        if row["c"] == child_run_id(image.run_id, instance, row["b"])
     ]
     if any(RunStatus(row["s"]) not in RUN_FINAL for row in rows):
         return
@@ -355,10 +334,6 @@ class Operation:
     @property
     def needs_lock(self) -> bool:
         return True
-
-    @property
-    def lease(self) -> None:
-        return None
 
     @property
     def lease(self) -> None:

@@ -169,12 +169,15 @@ BEGIN
       FROM json_to_recordset(p -> 'ended') AS x(r text)
      WHERE a.workflow_id = x.r AND (a.status || '') = @APPROVAL_PENDING@ AND x.r = ANY (fresh);
     PERFORM highway_start(p -> 'children', fresh);
-    INSERT INTO task_queue (workflow_id, task_id, kind, status, queue, priority, payload_json)
+    INSERT INTO task_queue AS old (workflow_id, task_id, kind, status, queue, priority, payload_json)
     SELECT x.r, x.t, x.k, @QUEUED@, w.queue, coalesce(w.priority, 0), x.pl
       FROM json_to_recordset(p -> 'messages') AS x(by text, r text, t text, k text, pl text)
       JOIN workflows w ON w.workflow_id = x.r AND w.end_time IS NULL
      WHERE x.by = ANY (fresh)
-    ON CONFLICT ON CONSTRAINT pk_task_queue DO NOTHING;
+    -- Said again while somebody works on what was said before: he has not heard this, so he must come too late.
+    ON CONFLICT ON CONSTRAINT pk_task_queue DO UPDATE
+       SET status = excluded.status, fence = old.fence + 1, lease_until = NULL, worker_id = NULL,
+           created_at = excluded.created_at, payload_json = excluded.payload_json;
     -- A paused run keeps its place in the queue and is not claimed.
     UPDATE task_queue q SET status = CASE WHEN x."on" THEN @RUN_PAUSED@ ELSE @QUEUED@ END
       FROM json_to_recordset(p -> 'hold') AS x(r text, "on" boolean)
