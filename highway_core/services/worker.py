@@ -113,6 +113,8 @@ class Worker:
         this version does not know; ConfigError if it is no PostgreSQL."""
         if not await_database("The worker", self.settings.database_url, self.stop):
             return
+        if threading.current_thread() is threading.main_thread():  # a process of its own
+            _rest_from_collecting()
         threads = [
             threading.Thread(
                 target=one.run, args=(self._side,), name=f"highway-{type(one).__name__.lower()}", daemon=True
@@ -360,7 +362,7 @@ def _input(claim: Claim) -> Input:
     return Work(claim) if claim.kind == QueueKind.WORK else Message(claim)
 
 
-def rest_from_collecting() -> None:
+def _rest_from_collecting() -> None:
     """Have the garbage collector look rarely: images free themselves (``Image.dispose``), and going through thousands
     of them again and again took a third of a worker's time."""
     gc.collect()
@@ -372,7 +374,6 @@ def main() -> int:
     """A worker of this process's settings, until a signal."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     worker = Worker()
-    rest_from_collecting()
     restore = install_stop_signals(worker.stop)
     try:
         worker.run()
