@@ -185,6 +185,10 @@ class TransitionStore:
         """Store a document, unless it is there."""
         self._connection.run(sql.KEEP_DEFINITION, (definition_hash, workflow_name, text))
 
+    def has_open_children(self, run_id: str, path: str, before: str, after: str) -> bool:
+        """True if a child run of the task is not over, its id being its branch between ``before`` and ``after``."""
+        return bool(self._connection.value(sql.HAS_OPEN_CHILDREN, (run_id, path, before, after)))
+
     def children(self, run_id: str, path: str) -> list[Row]:
         """The child runs of a task: {c: run id, b: branch, s: status, e: error, o: result as JSON}."""
         rows = self._connection.fetch(sql.CHILDREN, (run_id, path))

@@ -99,8 +99,7 @@ class Image:
             self.run.variables.update(json.loads(row["vars"]))
         self.run.memory.restore({one["k"]: json.loads(one["v"]) for one in memory})
         for child in children:
-            if RunStatus(child["s"]) not in RUN_FINAL:
-                self.children.setdefault(child["t"], set()).add(child["c"])
+            self.children.setdefault(child["t"], set()).add(child["c"])
         self.replay.apply(tasks)
         if first and not self.run.is_over and status is not RunStatus.PENDING:
             self.replay.open_roots()

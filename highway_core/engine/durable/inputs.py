@@ -19,7 +19,6 @@ from highway_core.engine.durable.services import Job
 from highway_core.engine.run_state import Instance
 from highway_core.engine.task_runner import Failure, Outcome
 from highway_core.lifecycle import (
-    RUN_FINAL,
     ApprovalStatus,
     QueueKind,
     RunStatus,
@@ -306,13 +305,14 @@ def _child_over(driver: Driver, image: Image, instance: Instance) -> None:
     """One of the child runs of a task is over: when all are, the task is asked again."""
     if instance.status is not TaskStatus.WAITING_FOR_CHILDREN:
         return
+    before, after = f"{image.run_id}/{instance.path}/", child_run_id(image.run_id, instance, "")
+    if driver.store.has_open_children(image.run_id, instance.path, before, after.removeprefix(before)):
+        return
     rows = [
         row
         for row in driver.store.children(image.run_id, instance.path)
         if row["c"] == child_run_id(image.run_id, instance, row["b"])
     ]
-    if any(RunStatus(row["s"]) not in RUN_FINAL for row in rows):
-        return
     failed = [
         ChildOutcome(one["branch"], TaskStatus.FAILED, {}, one["error"], run_id=one["run_id"])
         for one in (instance.progress or {}).get("refused", ())

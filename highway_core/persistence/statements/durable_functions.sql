@@ -545,10 +545,9 @@ BEGIN
               FROM json_to_recordset(p_known) AS x(r text, v bigint)
               JOIN workflow_memory m ON m.workflow_id = x.r AND m.version > x.v) AS one),
         'children', (SELECT json_agg(row_to_json(one)) FROM (
-            SELECT c.parent_workflow_id AS r, c.parent_task_id AS t, c.parent_branch AS b, c.workflow_id AS c,
-                   c.status AS s, c.error_message AS e, c.result_json AS o
+            SELECT c.parent_workflow_id AS r, c.parent_task_id AS t, c.workflow_id AS c
               FROM json_to_recordset(p_known) AS x(r text, v bigint)
-              JOIN workflows c ON c.parent_workflow_id = x.r WHERE x.v < 0) AS one)
+              JOIN workflows c ON c.parent_workflow_id = x.r WHERE x.v < 0 AND c.end_time IS NULL) AS one)
     ) INTO answer;
     RETURN answer;
 END $$;

@@ -53,6 +53,9 @@ NEWEST_DEFINITION: Final = """
 KEEP_DEFINITION: Final = """
     INSERT INTO workflow_definitions (definition_hash, workflow_name, definition_json, created_at)
     VALUES (%s, %s, %s, clock_timestamp()) ON CONFLICT DO NOTHING"""
+HAS_OPEN_CHILDREN: Final = """
+    SELECT EXISTS (SELECT 1 FROM workflows WHERE parent_workflow_id = %s AND parent_task_id = %s AND end_time IS NULL
+                      AND workflow_id = %s || parent_branch || %s)"""
 CHILDREN: Final = """
     SELECT workflow_id, parent_branch, status, error_message, result_json FROM workflows
      WHERE parent_workflow_id = %s AND parent_task_id = %s"""

@@ -131,6 +131,6 @@ WITH seen AS ({SEEN})
 SELECT extract(epoch FROM clock_timestamp()), coalesce(sum(concurrency), 0) FROM workers
  WHERE worker_id <> %s AND service = %s AND string_to_array(queues, ',') && %s::text[]
    AND seen_at > statement_timestamp() - %s * interval '1 second'
-"""
+"""  # noqa: S608 - put together from this page alone
 GONE = "DELETE FROM workers WHERE worker_id = %s"
 FORGET_DEAD = "DELETE FROM workers WHERE seen_at < statement_timestamp() - %s * interval '1 second'"
