@@ -544,10 +544,11 @@ BEGIN
             SELECT m.workflow_id AS r, m.memory_key AS k, m.memory_value_json AS v
               FROM json_to_recordset(p_known) AS x(r text, v bigint)
               JOIN workflow_memory m ON m.workflow_id = x.r AND m.version > x.v) AS one),
-        'children', (SELECT json_agg(row_to_json(one)) FROM (
-            SELECT c.parent_workflow_id AS r, c.parent_task_id AS t, c.workflow_id AS c
+        -- Those that are not over; a condition on the rows themselves would mislead the planner.
+        'children', (SELECT json_agg(row_to_json(one)) FILTER (WHERE one.open) FROM (
+            SELECT c.parent_workflow_id AS r, c.parent_task_id AS t, c.workflow_id AS c, c.end_time IS NULL AS open
               FROM json_to_recordset(p_known) AS x(r text, v bigint)
-              JOIN workflows c ON c.parent_workflow_id = x.r WHERE x.v < 0 AND c.end_time IS NULL) AS one)
+              JOIN workflows c ON c.parent_workflow_id = x.r WHERE x.v < 0) AS one)
     ) INTO answer;
     RETURN answer;
 END $$;
