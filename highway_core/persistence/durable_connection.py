@@ -141,7 +141,7 @@ class DurableConnection:
             state = error.pgcode or ""
             if state.startswith(_CONFLICTS):
                 raise ConnectionLostError(*self._location.error("finish a transaction", error).args) from error
-            if not self.is_open or state.startswith(_PASSING) or _says_nothing(error):
+            if not self.is_open or state.startswith(_PASSING) or _is_broken(error):
                 doing = "carry a statement out" if state else "be reached"
                 self.close()
                 raise ConnectionLostError(*self._location.error(doing, error).args) from error
@@ -150,8 +150,8 @@ class DurableConnection:
             raise self._location.error("carry a statement out", error) from error
 
 
-def _says_nothing(error: psycopg2.Error) -> bool:
-    """What psycopg2 raises when the connection broke in the middle of an answer and libpq has no words for it."""
+def _is_broken(error: psycopg2.Error) -> bool:
+    """What psycopg2 raises, without a state and with a connection that it takes for open, when a server died."""
     return error.pgcode is None and type(error) in {psycopg2.DatabaseError, psycopg2.OperationalError}
 
 

@@ -167,6 +167,11 @@ class TransitionStore:
         """Let others have what was claimed and not begun, or not finished in time; the attempt is not counted."""
         self._connection.run(sql.GIVE_BACK, (_leases(held),))
 
+    def excuse(self, lost: Sequence[tuple[str, str, str, int]]) -> None:
+        """These leases were lost because the database could not be reached, which is no fault of what they are for."""
+        if lost:
+            self._connection.run(sql.EXCUSE, (_leases(lost),))
+
     def result(self, run_id: str, path: str) -> str:
         """The result of a task, as JSON text."""
         return self._connection.value(sql.RESULT, (run_id, path)) or "null"

@@ -88,6 +88,11 @@ class Trouble:
         self._backoff = backoff or Backoff()
         self._kind: object = None
 
+    @property
+    def is_on(self) -> bool:
+        """The last pass failed."""
+        return self._kind is not None
+
     def met(self, error: Exception) -> float:
         """A pass failed with ``error``; the seconds to wait before the next one."""
         kind = StorageError if isinstance(error, StorageError) else (type(error), str(error))

@@ -34,6 +34,7 @@ from highway_core.persistence.statements import upkeep
 from highway_core.persistence.transition_store import Claim, TransitionStore, Wish
 from highway_core.services.database_gate import await_database
 from highway_core.services.loop import ServiceLoop, Stop, Trouble, install_stop_signals
+from highway_core.services.lost_answers import LostAnswers
 from highway_core.services.notifications import Notifier
 from highway_core.services.worker_appetite import Appetite
 from highway_core.services.worker_hands import WorkerHands
@@ -46,8 +47,6 @@ logger = logging.getLogger("HighwayWorker")
 _MESSAGES = 200
 """Messages that are claimed at once."""
 _REGISTER_SECONDS = 10.0
-_SECOND_LOOK = 2.0
-"""Seconds after which a call that was under way when its connection broke is over."""
 _PATIENCE = 1.0
 """Seconds that a thread gets to end: one may be in the middle of a call to somebody who does not answer."""
 _LIMITS_SECONDS = 2.0
@@ -99,8 +98,7 @@ class Worker:
         self._registered_at = -_REGISTER_SECONDS
         self._suspects: dict[str, Sequence[Input]] = {}
         self._unsaved: dict[str, list[Input]] = {}
-        self._looks: list[float] = []
-        """When to look for what was claimed for us by calls whose answer got lost (monotonic)."""
+        self._answers = LostAnswers(self._store, self._hands, self._clock)
         self._versions: dict[str, int] = {}
 
     @cached_property
@@ -183,8 +181,7 @@ class Worker:
         versions, self._versions = self._versions, {}
         due = self._hands.expire()
         try:
-            if self._looks and self._looks[0] <= self._clock.monotonic() and not inputs:
-                self._adopt(inputs, versions)
+            self._take(self._answers.found(inputs), inputs, versions)
             waiting = None if inputs or not self._inbox.empty() or self._wants_to_claim() else self._patience(due)
             self._receive(inputs, waiting)
             self._know_limits()
@@ -192,27 +189,14 @@ class Worker:
                 self._claim(inputs, versions)
         except StorageError:
             self._unsaved, self._versions = inputs, versions
-            self._looks = self._two_looks()
+            self._answers.lost()
             raise
         return inputs, versions
 
-    def _adopt(self, inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
-        """Begin what was claimed for us without our learning it; nobody else would before its lease ends."""
-        claims = self._store.adopt(self._hands.known())
-        del self._looks[0]
-        if claims:
-            logger.info("%d claims had been made whose answer got lost", len(claims))
-        self._take(claims, inputs, versions)
-
-    def _two_looks(self) -> list[float]:
-        now = self._clock.monotonic()
-        return [now, now + _SECOND_LOOK]
-
     def _patience(self, due: float | None) -> float:
         """Seconds to wait for an input."""
-        now = self._clock.monotonic()
-        seconds = min([self._appetite.seconds(self.poll_interval), *(look - now for look in self._looks)])
-        return max(0.0, seconds if due is None else min(seconds, due))
+        seconds = [self._appetite.seconds(self.poll_interval), due, self._answers.seconds()]
+        return max(0.0, min(one for one in seconds if one is not None))
 
     def _receive(self, inputs: dict[str, list[Input]], seconds: float | None) -> None:
         try:
@@ -263,10 +247,13 @@ class Worker:
             # Given again, to images made anew; what was committed is refused then.
             for run_id, given in self._desk.undone.items():
                 self._unsaved.setdefault(run_id, []).extend(given)
+            progress = len(self._desk.undone) < len(inputs)
             self._desk.undone = {}
-            self._looks = self._two_looks()
             self._appetite.call()
-            raise
+            if not self._answers.lost(progress=progress):
+                raise
+            return
+        self._answers.came()
         if claims is not None:
             self._claimed(claims, max(0, self._driver.places), self._unsaved, self._versions)
         elif wish is not None:

@@ -38,6 +38,8 @@ class Heartbeat:
         self._clock = SystemClock()
         self._trouble = Trouble("The heartbeat", logger)
         self._since: dict[Held, float] = {}
+        self._fenced: list[Held] = []
+        """What was stopped because its lease could not be renewed."""
 
     def run(self, stop: Stop) -> None:
         """Until ``stop``."""
@@ -49,7 +51,7 @@ class Heartbeat:
         held = self._hands.held()
         now = self._clock.monotonic()
         self._since = {lease: self._since.get(lease, now) for lease in held}
-        if not held:
+        if not held and not self._fenced:
             return
         try:
             kept = self._store.renew(held)
@@ -60,15 +62,25 @@ class Heartbeat:
             if late:
                 logger.error("stopping %d tasks: their leases cannot be renewed", len(late))
                 self._hands.give_up(late, "its lease could not be renewed")
+                self._fenced += late
             return
-        self._trouble.over()
         self._since = dict.fromkeys(self._since, now)
-        lost = [lease for lease in held if lease[:3] not in kept]
         still = {*self._hands.unfinished()}
-        lost = [lease for lease in lost if lease in still]
+        lost = [lease for lease in held if lease[:3] not in kept and lease in still]
         if lost:
             logger.warning("stopping %d tasks: their leases were lost", len(lost))
             self._hands.give_up(lost, "its lease was lost")
+        if self._trouble.is_on:
+            self._excuse(lost)
+        self._trouble.over()
+
+    def _excuse(self, lost: list[Held]) -> None:
+        """This worker lives: it is not what it worked on that has cost it these leases."""
+        excused, self._fenced = [*self._fenced, *lost], []
+        try:
+            self._store.excuse(excused)
+        except StorageError as error:
+            logger.debug("not excused: %s", error)
 
 
 class Listener:

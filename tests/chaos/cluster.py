@@ -53,7 +53,16 @@ class Cluster:
         return self.runs.start(StartRequest(compiled, run_id=run_id)).run_id
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """What a statement answers, straight from the database."""
+        """What a statement answers, straight from the database; it may have been killed since the last one."""
+        try:
+            return self._rows(sql, values)
+        except psycopg2.Error as error:
+            if error.pgcode is not None and not error.pgcode.startswith("57"):
+                raise
+            self._local.connection.close()
+            return self._rows(sql, values)
+
+    def _rows(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self.connection().cursor() as cursor:
             cursor.execute(sql, values or None)
             return cursor.fetchall() if cursor.description else []

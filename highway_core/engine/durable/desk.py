@@ -123,22 +123,21 @@ class Desk:
         return left, direct
 
     def _sure(self, run_id: str, inputs: Sequence[Input]) -> None:
+        if len(inputs) == 1 or not self._together(run_id, inputs):
+            for number, one in enumerate(inputs, 1):
+                self._alone(run_id, one)
+                self.undone[run_id] = inputs[number:]
+        del self.undone[run_id]
+
+    def _together(self, run_id: str, inputs: Sequence[Input]) -> bool:
         try:
-            refused = self._locked({run_id: inputs})
-            if refused:
-                inputs = self._still_claimed(inputs)
-                refused = self._locked({run_id: inputs})
-            if not refused:
-                del self.undone[run_id]
-                return
+            return not self._locked({run_id: inputs}) or not self._locked({run_id: self._still_claimed(inputs)})
         except ConnectionLostError:
             raise
         except StorageError as error:
             logger.info("a commit of run '%s' was refused and is made input by input: %s", run_id, error)
-        for number, one in enumerate(inputs, 1):
-            self._alone(run_id, one)
-            self.undone[run_id] = inputs[number:]
-        del self.undone[run_id]
+            self.forget([run_id])
+            return False
 
     def _still_claimed(self, inputs: Sequence[Input]) -> Sequence[Input]:
         """Those whose leases have not been lost, so that one that has spoils nobody else's commit."""
@@ -148,7 +147,6 @@ class Desk:
         return [one for one in inputs if one.lease not in lost]
 
     def _alone(self, run_id: str, one: Input) -> None:
-        self.forget([run_id])
         try:
             if self._locked({run_id: [one]}) and isinstance(one, Answer):
                 self._driver.late_answers += 1

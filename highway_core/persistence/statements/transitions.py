@@ -44,6 +44,13 @@ GIVE_BACK: Final = with_statuses("""
        AND t.status = @RUNNING@""")
 """The fence stays: it grows with the next claim."""
 
+EXCUSE: Final = with_statuses("""
+    UPDATE task_queue q SET lease_losses = q.lease_losses - 1
+      FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
+     WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.lease_losses > 0
+       AND (q.fence > x.f OR q.status <> @RUNNING@)""")
+"""Of leases that are ours still, nothing has been lost."""
+
 REOPEN: Final = "SELECT highway_reopen(%s, %s)"
 EMIT: Final = "SELECT highway_emit(%s, %s, %s)"
 RESULT: Final = "SELECT result_value_json FROM tasks WHERE workflow_id = %s AND task_id = %s"
