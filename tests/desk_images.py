@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from highway_core.engine.decisions import Iteration
+from highway_core.engine.durable.driver import child_run_id
 from highway_core.engine.durable.image import IN_QUEUE, Image
 from highway_core.engine.readiness import Arrivals
 from highway_core.engine.run_state import Instance, Scope
@@ -24,7 +25,7 @@ def dump(image: Image) -> Dump:
         "run.variables": dict(run.variables),
         "run.memory": dict(run.memory),
         "run.log_seq": image.changes.log_seq,
-        "run.children": {path: set(children) for path, children in image.children.items()},
+        "run.children": _children(image),
         "run.in_queue": {one.path for one in image.in_queue},
         "run.ready": {
             one.path
@@ -44,6 +45,17 @@ def dump(image: Image) -> Dump:
         }
         for instance in scope.instances:
             told[instance.path] = _of(instance)
+    return told
+
+
+def _children(image: Image) -> dict[str, set[str]]:
+    """Of the attempts that wait for them; others are being cancelled, and may be so twice."""
+    told: dict[str, set[str]] = {}
+    for path, children in image.children.items():
+        task = image.instance(path)
+        if task is not None and task.status is TaskStatus.WAITING_FOR_CHILDREN:
+            mark = child_run_id("", task, "").partition("#")[2]
+            told[path] = {child for child in children if child.rpartition("/")[2].partition("#")[2] == mark}
     return told
 
 
@@ -103,8 +115,11 @@ def differences(cached: Dump, fresh: Dump) -> list[str]:
             continue
         if {kept.get("status"), new.get("status")} <= IN_QUEUE:
             kept, new = _claimed(kept, new, name, wrong)
-        wrong += [f"{name}.{key}: kept {kept.get(key)!r}, new {new.get(key)!r}"
-                  for key in sorted(kept.keys() | new.keys()) if kept.get(key) != new.get(key)]
+        wrong += [
+            f"{name}.{key}: kept {kept.get(key)!r}, new {new.get(key)!r}"
+            for key in sorted(kept.keys() | new.keys())
+            if kept.get(key) != new.get(key)
+        ]
     return wrong
 
 

@@ -131,9 +131,7 @@ def durable_end(desks: Desks, run_id: str) -> dict[str, Any]:
         "result": _normal(loads(result or "null")),
         "tasks": {path: ended for path, ended, _ in tasks},
         "values": {
-            path: _normal(loads(value or "null"))
-            for path, ended, value in tasks
-            if ended == TaskStatus.COMPLETED.value
+            path: _normal(loads(value or "null")) for path, ended, value in tasks if ended == TaskStatus.COMPLETED.value
         },
         "memory": {key: loads(value) for key, value in memory},
         "variables": loads(variables),
@@ -167,9 +165,7 @@ def hold_invariants(desks: Desks, *, activations: int = 1) -> None:
     for run_id, status, log_seq in fetch(
         "SELECT workflow_id, status, log_seq FROM workflows WHERE queue = %s", (desks.queue,)
     ):
-        log = fetch(
-            "SELECT seq, kind, task_id FROM event_log WHERE workflow_id = %s ORDER BY seq", (run_id,)
-        )
+        log = fetch("SELECT seq, kind, task_id FROM event_log WHERE workflow_id = %s ORDER BY seq", (run_id,))
         assert [seq for seq, _, _ in log] == list(range(1, log_seq + 1)), f"the log of {run_id} has gaps"
         _hold_log(run_id, status, [(kind, path) for _, kind, path in log], activations)
         _hold_queue(desks, run_id)

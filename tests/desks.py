@@ -85,9 +85,7 @@ class FakeHands:
         self.jobs.append(job)
 
     def stop(self, run_id: str, path: str, fence: int, reason: str, *, kill: bool) -> None:  # noqa: ARG002
-        self.jobs = [
-            job for job in self.jobs if (job.run_id, job.path) != (run_id, path) or job.ask.fence > fence
-        ]
+        self.jobs = [job for job in self.jobs if (job.run_id, job.path) != (run_id, path) or job.ask.fence > fence]
 
     def running(self, run_id: str) -> list[tuple[str, StopScope]]:
         return [(job.path, job.ask.tool.stop) for job in self.jobs if job.run_id == run_id]

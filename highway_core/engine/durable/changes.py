@@ -22,6 +22,10 @@ _COLUMNS: dict[int, tuple[Any, TaskColumns]] = {}
 """By the identity of a node, which is kept with them so that its number cannot be another's. Bounded, see below."""
 _MOST_COLUMNS = 20_000
 
+FENCES = 1_000
+"""How many fences may be given out between two entries of a run's log, or two versions of it: claims that come to
+nothing give some out. So what begins anew begins above whatever is still on its way from before."""
+
 
 class Changes:
     """Collects; :meth:`rows` renders. Thrown away with the image if the commit does not go through."""
@@ -31,6 +35,8 @@ class Changes:
         self.log_seq = log_seq
         self.log: list[Row] = []
         self.consumed: list[tuple[str, str, int]] = []
+        self.held: list[tuple[str, str, int]] = []
+        """Claims that the commit is made under, and that stay."""
         self.dropped: set[str] = set()
         self.queue: dict[tuple[str, str], Row] = {}
         self.status: RunStatus | None = None
@@ -121,7 +127,10 @@ class Changes:
             if run.is_over:
                 own["o"] = dumps(run.result)
         sections: dict[str, list[Row]] = {
-            "consume": [{"r": run_id, "t": path, "k": kind, "f": fence} for path, kind, fence in self.consumed],
+            "consume": [
+                *({"r": run_id, "t": path, "k": kind, "f": fence} for path, kind, fence in self.consumed),
+                *({"r": run_id, "t": path, "k": kind, "f": fence, "h": True} for path, kind, fence in self.held),
+            ],
             "drop": [{"r": run_id, "t": path} for path in self.dropped],
             "new": new,
             "tasks": old,
@@ -135,11 +144,11 @@ class Changes:
         for instance in self._dirty:
             instance.stored = True
         self._run.memory.changed.clear()
-        self.log, self.consumed, self.dropped, self.queue, self.rare = [], [], set(), {}, {}
+        self.log, self.consumed, self.held, self.dropped, self.queue, self.rare = [], [], [], set(), {}, {}
         self.tokens = {}
         self.status = None
         self._dirty = {}
-        self._run.first_epoch = 4 * self.log_seq
+        self._run.first_epoch = FENCES * self.log_seq
 
 
 def queue_row(run_id: str, instance_path: str, kind: QueueKind | str, status: str, **more: Any) -> Row:

@@ -16,7 +16,7 @@ from typing import Any
 
 from highway_core.engine.context import ChildOutcome
 from highway_core.engine.decisions import AwaitEvent, ChildRun
-from highway_core.engine.durable.changes import queue_row
+from highway_core.engine.durable.changes import FENCES, queue_row
 from highway_core.engine.durable.image import Image, ImageDriver
 from highway_core.engine.durable.keys import DurableKeys
 from highway_core.engine.durable.services import DurableServices, Hands, Job
@@ -162,6 +162,8 @@ class Driver(ImageDriver):
         key = (path, kind.value)
         known = image.changes.queue.get(key, {})
         row = queue_row(image.run_id, path, kind, status, q=image.queue, p=image.priority, **more)
+        if kind is not QueueKind.WORK:
+            row["f"] = FENCES * image.version  # who still holds the row as it was before must not use this one up
         image.changes.queue[key] = {**known, **row}
         if "du" in more:
             self.soonest = min(self.soonest, more["du"])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from highway_core.engine.asks import StepServices
 from highway_core.engine.decisions import Spawn
-from highway_core.engine.durable.changes import Changes
+from highway_core.engine.durable.changes import FENCES, Changes
 from highway_core.engine.durable.pace import Pace
 from highway_core.engine.durable.replay import NeedsReloadError, Replay, Row
 from highway_core.engine.durable.values import StoredValue, Values
@@ -93,7 +93,7 @@ class Image:
         first = self.version < 0
         self.run.assume(status, row["e"])
         self.changes.log_seq = row["n"]
-        self.run.first_epoch = 4 * row["n"]  # above every fence that a former activation of the same task had
+        self.run.first_epoch = FENCES * row["n"]  # above every fence that a former activation of the same task had
         if row["vars"] is not None:
             self.run.variables.clear()
             self.run.variables.update(json.loads(row["vars"]))

@@ -141,10 +141,17 @@ class Work:
             image.steps.start(instance)
         elif instance.status not in {TaskStatus.QUEUED, TaskStatus.RUNNING}:
             image.changes.consumed.append((claim.path, claim.kind, claim.fence))
+        elif self._is_stale(instance):
+            return
         elif claim.lease_losses >= driver.services.settings.max_lease_losses:
             self._poison(image, instance)
         else:
             self._start(driver, image, instance)
+
+    def _is_stale(self, instance: Instance) -> bool:
+        """True if the claim was taken from us, or its attempt given up, before we came to it."""
+        fence = self.claim.fence
+        return fence < instance.epoch or (fence == instance.epoch and instance.status is not TaskStatus.RUNNING)
 
     def _start(self, driver: Driver, image: Image, instance: Instance) -> None:
         if instance.status is TaskStatus.RUNNING:  # whoever had it is gone
@@ -163,6 +170,8 @@ class Work:
         driver.start_claimed(image, instance)
         if works and instance.status is not TaskStatus.RUNNING:  # no thread was needed: a key had its result
             image.changes.consumed.append(used_up)
+        elif works and instance.key is not None:
+            image.changes.held.append(used_up)  # that it holds a key is written now, not with its answer
 
     def _hold(self, image: Image, instance: Instance) -> None:
         claim = self.claim

@@ -111,9 +111,7 @@ class Replay:
         instance = scope.instances[row["nd"]]
         status = TaskStatus(row["st"])
         if instance.stored and not instance.is_open:
-            if status is not instance.status or row["a"] != instance.attempt:
-                raise NeedsReloadError
-            return
+            raise NeedsReloadError  # the run was reopened, or a loop around it was
         if self._begun and self._began_anew(instance, row, status):
             raise NeedsReloadError
         was_open = instance.opened

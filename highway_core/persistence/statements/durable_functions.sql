@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION highway_commit(
     p_worker text,
     p_lease double precision,   -- seconds
     p_runs json,                -- [{r, v, n, s, e, o, f}] run, version, last log seq, status, error, result, is final
-    p_consume json,             -- [{r, t, k, f}] queue rows that we hold and that are done with
+    p_consume json,             -- [{r, t, k, f, h}] queue rows that we hold and that are done with (h: and that stay)
     p_drop json,                -- [{r, t}] tasks that have no queue rows any more
     p_new json,                 -- [{r, t, …}] whole task rows
     p_tasks json,               -- [{r, t, …}] what changes of task rows
@@ -41,8 +41,8 @@ BEGIN
     END IF;
 
     IF p_consume IS NOT NULL THEN
-        DELETE FROM task_queue q USING json_to_recordset(p_consume) AS x(r text, t text, k text)
-         WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND x.r = ANY (fresh);
+        DELETE FROM task_queue q USING json_to_recordset(p_consume) AS x(r text, t text, k text, h boolean)
+         WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND x.r = ANY (fresh) AND x.h IS NULL;
     END IF;
     IF p_drop IS NOT NULL THEN
         DELETE FROM task_queue q USING json_to_recordset(p_drop) AS x(r text, t text)
@@ -77,7 +77,9 @@ BEGIN
         -- The run is looked up on its own: joined here, it makes the planner find tasks by their run alone.
         UPDATE tasks t
            SET version = (SELECT w.version + 1 FROM workflows w WHERE w.workflow_id = x.r),
-               updated_at = clock_timestamp(), status = x.st, attempt = x.a, fence = x.f,
+               updated_at = clock_timestamp(), status = x.st, attempt = x.a,
+               -- Claims that the run has not heard of had fences of their own; what is open is bound to those it gave.
+               fence = CASE WHEN x.ca IS NULL THEN x.f ELSE greatest(x.f, t.fence) END,
                started_at = to_timestamp(x.sa), completed_at = to_timestamp(x.ca), ended_seq = x.es,
                error_message = x.er, result_value_json = x.rs, wake_up_at = to_timestamp(x.wk),
                event_token = CASE WHEN x.st = @WAITING_FOR_EVENT@ THEN coalesce(x.tk, t.event_token) END,
