@@ -1,4 +1,4 @@
-"""Runs at many desks for tests: documents, what LOCAL mode makes of them, and what must hold when nothing more happens."""
+"""Runs at many desks for tests: documents, what LOCAL mode makes of them, and what must hold at the end."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def write_children(home: Path) -> None:
 
 
 @st.composite
-def wild_workflows(draw: Any) -> dict[str, dict[str, Any]]:
+def wild_workflows(draw: Any) -> dict[str, dict[str, Any]]:  # noqa: C901 - a list of what may be added
     """Random workflows whose tasks time out, wait for events and child runs, share idempotency keys."""
     tasks = draw(spiced_workflows()).tasks
     for name, task in tasks_of(tasks):

@@ -84,7 +84,7 @@ class FakeHands:
     def carry_out(self, job: Job) -> None:
         self.jobs.append(job)
 
-    def stop(self, run_id: str, path: str, fence: int, reason: str, *, kill: bool) -> None:  # noqa: ARG002
+    def stop(self, run_id: str, path: str, fence: int, reason: str, *, kill: bool) -> None:
         self.jobs = [job for job in self.jobs if (job.run_id, job.path) != (run_id, path) or job.ask.fence > fence]
 
     def running(self, run_id: str) -> list[tuple[str, StopScope]]:
@@ -124,7 +124,7 @@ class Seat:
 class Desks:
     """``step`` lets something happen, ``finish`` lets everything happen that can without a fault."""
 
-    def __init__(  # noqa: PLR0913 - the parts of a test
+    def __init__(
         self, url: str, services: DurableServices, seed: int, *, seats: int = 2, queue: str = "default", look: float = 1
     ) -> None:
         self.random = random.Random(seed)
@@ -166,7 +166,7 @@ class Desks:
 
     # What may happen.
 
-    def step(self) -> None:
+    def step(self) -> None:  # noqa: C901 - a list of what may happen
         """One thing happens."""
         kinds = ["claim", "process", "answer"] * 6 + ["wake", "time out", "places", "adopt"]
         kinds += self.faults
@@ -286,7 +286,8 @@ class Desks:
     def rescue(self, *, all_but: set[tuple[str, str, str, int]] | None = None) -> int:
         """The lease of somebody ends; ``all_but``: of everybody but these."""
         rows = self.connection.fetch(
-            "SELECT workflow_id, task_id, kind, fence FROM task_queue WHERE queue = %s AND status = %s ORDER BY 1, 2, 3",
+            """SELECT workflow_id, task_id, kind, fence FROM task_queue WHERE queue = %s AND status = %s
+                ORDER BY 1, 2, 3""",
             (self.queue, TaskStatus.RUNNING.value),
         )
         if all_but is None:

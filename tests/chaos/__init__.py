@@ -1,1 +1,1 @@
-"""Real services under real faults: what the tests of ``tests/acceptance`` and ``python -m tests.chaos`` share."""
+"""Real services under real faults: what the tests of ``tests/acceptance`` share."""
