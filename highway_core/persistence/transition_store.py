@@ -167,6 +167,10 @@ class TransitionStore:
         """Let others have what was claimed and not begun, or not finished in time; the attempt is not counted."""
         self._connection.run(sql.GIVE_BACK, (_leases(held),))
 
+    def postpone(self, held: Sequence[tuple[str, str, str, int]], seconds: float) -> None:
+        """Give back work that nobody is to claim for so long; the attempt is not counted."""
+        self._connection.run(sql.POSTPONE, (seconds, _leases(held)))
+
     def excuse(self, lost: Sequence[tuple[str, str, str, int]]) -> None:
         """These leases were lost because the database could not be reached, which is no fault of what they are for."""
         if lost:

@@ -36,6 +36,7 @@ from highway_core.services.database_gate import await_database
 from highway_core.services.loop import ServiceLoop, Stop, Trouble, install_stop_signals
 from highway_core.services.lost_answers import LostAnswers
 from highway_core.services.notifications import Notifier
+from highway_core.services.quarantine import Quarantine
 from highway_core.services.worker_appetite import Appetite
 from highway_core.services.worker_hands import WorkerHands
 from highway_core.services.worker_threads import Caller, Heartbeat, Listener, Teller
@@ -98,6 +99,7 @@ class Worker:
         self._registered_at = -_REGISTER_SECONDS
         self._suspects: dict[str, Sequence[Input]] = {}
         self._unsaved: dict[str, list[Input]] = {}
+        self._quarantine = Quarantine(self._store, self._hands, self.settings.max_lease_losses)
         self._answers = LostAnswers(self._store, self._hands, self._clock)
         self._versions: dict[str, int] = {}
 
@@ -181,7 +183,7 @@ class Worker:
         versions, self._versions = self._versions, {}
         due = self._hands.expire()
         try:
-            self._take(self._answers.found(inputs), inputs, versions)
+            self._take(self._quarantine.admit(self._answers.found(inputs)), inputs, versions)
             waiting = None if inputs or not self._inbox.empty() or self._wants_to_claim() else self._patience(due)
             self._receive(inputs, waiting)
             self._know_limits()
@@ -219,7 +221,7 @@ class Worker:
     def _claimed(
         self, claims: Sequence[Claim], slots: int, inputs: dict[str, list[Input]], versions: dict[str, int]
     ) -> None:
-        self._take(claims, inputs, versions)
+        self._take(self._quarantine.admit(claims), inputs, versions)
         work = sum(claim.kind == QueueKind.WORK for claim in claims)
         if slots:
             self._hands.crowded = work >= slots
@@ -255,7 +257,11 @@ class Worker:
             return
         self._answers.came()
         if claims is not None:
-            self._claimed(claims, max(0, self._driver.places), self._unsaved, self._versions)
+            try:
+                self._claimed(claims, max(0, self._driver.places), self._unsaved, self._versions)
+            except StorageError:
+                self._answers.lost()
+                raise
         elif wish is not None:
             self._appetite.call()  # there was nothing to commit
 

@@ -44,6 +44,14 @@ GIVE_BACK: Final = with_statuses("""
        AND t.status = @RUNNING@""")
 """The fence stays: it grows with the next claim."""
 
+POSTPONE: Final = with_statuses("""
+    UPDATE task_queue q
+       SET status = @WAITING_FOR_TIMER@, due_at = clock_timestamp() + %s * interval '1 second', lease_until = NULL,
+           worker_id = NULL, attempt = greatest(q.attempt - 1, 0)
+      FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
+     WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.fence = x.f
+       AND q.status = @RUNNING@""")
+
 EXCUSE: Final = with_statuses("""
     UPDATE task_queue q SET lease_losses = q.lease_losses - 1
       FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)

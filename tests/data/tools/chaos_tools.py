@@ -109,7 +109,16 @@ _DEATHS = {
     "base exception": _base_exception,
     "interrupt": _interrupt,
     "files": _open_files,
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
 }
+
+
+@tool("chaos.relief")
+def relief(context: ToolContext):
+    """Closes what another task has opened."""
+    while _HELD:
+        os.close(_HELD.pop())
+    return _note(context)
 
 
 @tool("chaos.processes")

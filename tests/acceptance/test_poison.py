@@ -1,0 +1,106 @@
+"""Tasks that harm the worker that carries them out: they end as failed, and nobody else is any the worse for it."""
+
+from __future__ import annotations
+
+import re
+import resource
+import signal
+
+import pytest
+
+from tests.chaos.cluster import Cluster, effect
+from tests.chaos.invariants import all_hold
+from tests.waiting import eventually
+
+CHAIN = {"a": effect(), "b": effect("a"), "c": effect("b")}
+POISON = r"The worker was lost [34] times while it carried this task out; it is not tried again\."
+
+
+def test_a_task_that_kills_its_worker_three_times_is_failed_and_its_neighbours_are_not(cluster: Cluster) -> None:
+    """By every way to die at once; beside it tasks that lose a worker with it each time, until they stand alone."""
+    everything = cluster.services.all("--no-api", workers=2, HIGHWAY_LEASE_SECONDS="1").ready()
+    neighbours = {f"n{n}": effect(tool="chaos.hold", gate="g", attempts=2) for n in range(2)}
+    innocent = cluster.submit({**neighbours, "z": effect(*neighbours)})
+    assert cluster.begun(innocent, times=2)
+    ways = ["exit", "segfault"]
+    poison = cluster.submit({way: effect(tool="chaos.die", how=way) for way in ways})
+    assert cluster.over(poison, within=90) == ["failed"]
+    cluster.open_gate("g")
+    assert cluster.over(innocent) == ["completed"], cluster.services.logs()
+    errors = cluster.rows("SELECT error_message FROM tasks WHERE workflow_id = %s", poison)
+    assert len(errors) == len(ways)
+    assert all(re.fullmatch(POISON, error) for (error,) in errors), errors
+    assert 3 <= cluster.ledger.count(poison) <= 6, "one may have died of another before it began"
+    assert cluster.over(cluster.submit(CHAIN)) == ["completed"]
+    assert all(f"ended with {how}" in everything.log() for how in ("SIGSEGV", "exit code 7"))
+    all_hold(cluster)
+    assert everything.stop() == 0
+
+
+@pytest.fixture
+def one_worker(cluster: Cluster) -> Cluster:
+    cluster.services.worker(HIGHWAY_CONCURRENCY="2")
+    cluster.services.scheduler()
+    cluster.workers_up()
+    return cluster
+
+
+def test_what_is_no_exception_fails_the_task_and_not_the_worker(one_worker: Cluster) -> None:
+    ways = {"system exit": "SystemExit: 3", "base exception": "BaseException: odd", "interrupt": "KeyboardInterrupt"}
+    tasks = {way.replace(" ", "_"): effect(tool="chaos.die", how=way) for way in ways}
+    run_id = one_worker.submit(tasks)
+    assert one_worker.over(run_id) == ["failed"]
+    for way, error in ways.items():
+        found = one_worker.rows(
+            "SELECT status, attempt, error_message FROM tasks WHERE workflow_id = %s AND task_id = %s",
+            run_id,
+            way.replace(" ", "_"),
+        )
+        assert found == [("failed", 1, error)]
+    assert one_worker.over(one_worker.submit(CHAIN)) == ["completed"]
+    all_hold(one_worker)
+
+
+def test_a_task_that_opens_every_file_there_is_harms_nobody_else(cluster: Cluster) -> None:
+    worker = cluster.services.worker(HIGHWAY_CONCURRENCY="2")
+    cluster.services.scheduler()
+    cluster.workers_up()
+    hard = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (256, hard))
+    run_id = cluster.submit({"a": effect(tool="chaos.die", how="files")})
+    assert cluster.over(run_id) == ["failed"]
+    assert "Too many open files" in str(
+        cluster.rows("SELECT error_message FROM workflows WHERE workflow_id = %s", run_id)
+    )
+    assert cluster.over(cluster.submit({"r": effect(tool="chaos.relief"), "z": {**effect("r"), "kwargs": {}}})) == [
+        "completed"
+    ]
+    assert cluster.over(cluster.submit(CHAIN)) == ["completed"]
+    assert worker.stop() == 0
+    all_hold(cluster)
+
+
+def test_tasks_that_hang_do_not_take_the_worker_with_them(one_worker: Cluster) -> None:
+    """As many as it has threads, twice: each is given up at its timeout, and its thread is replaced."""
+    hung = effect(tool="chaos.hold", gate="never") | {"timeout_policy": {"timeout": "PT0.2S"}}
+    run_id = one_worker.submit({f"h{n}": hung for n in range(4)})
+    assert one_worker.over(run_id) == ["failed"]
+    assert one_worker.over(one_worker.submit(CHAIN)) == ["completed"]
+    all_hold(one_worker, but=["I5"])
+
+
+def test_a_task_that_stops_its_worker_for_longer_than_its_lease_is_poison_too(cluster: Cluster) -> None:
+    """SIGSTOP to itself: nobody ever hears of the worker again."""
+    cluster.services.scheduler(HIGHWAY_LEASE_SECONDS="0.7")
+    workers = [cluster.services.worker(HIGHWAY_LEASE_SECONDS="0.7") for _ in range(3)]
+    cluster.workers_up(3)
+    run_id = cluster.submit({"a": effect(tool="chaos.die", how="stop"), "b": effect()})
+    losses = "SELECT lease_losses FROM task_queue WHERE workflow_id = %s AND task_id = 'a'"
+    assert eventually(lambda: cluster.value(losses, run_id) == 3, within=30), cluster.unfinished()
+    heir = cluster.services.worker()
+    assert cluster.over(run_id) == ["failed"]
+    for worker in workers:
+        worker.send(signal.SIGCONT)
+    assert cluster.over(cluster.submit(CHAIN)) == ["completed"]
+    assert heir.process.poll() is None
+    all_hold(cluster)
