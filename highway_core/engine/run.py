@@ -250,17 +250,21 @@ class Run:
             return
         instance.opened = True
         self.move(instance, TaskStatus.WAITING_FOR_CHILDREN)
+        if not instance.children_left:  # it has no members, or they were over before the run was reopened
+            self._gathered(instance)
+            return
         ended: deque[Instance] = deque()
         self._fire(instance, instance.node.opened, ended)
         self._tell(ended)
-        if not instance.node.children:
-            self._host.make_ready(self, instance)
 
     def _member_over(self, container: Instance) -> None:
         container.children_left -= 1
         if not container.children_left and container.status is TaskStatus.WAITING_FOR_CHILDREN:
-            container.outcomes = branch_outcomes(container)
-            self._host.make_ready(self, container)
+            self._gathered(container)
+
+    def _gathered(self, container: Instance) -> None:
+        container.outcomes = branch_outcomes(container)
+        self._host.make_ready(self, container)
 
     def release_children(self, instance: Instance) -> None:
         """Cancel what is open in the branches, scopes and child runs of ``instance``, which is given up."""

@@ -176,10 +176,6 @@ class TransitionStore:
         if lost:
             self._connection.run(sql.EXCUSE, (_leases(lost),))
 
-    def result(self, run_id: str, path: str) -> str:
-        """The result of a task, as JSON text."""
-        return self._connection.value(sql.RESULT, (run_id, path)) or "null"
-
     def definition(self, definition_hash: str) -> str | None:
         """A document, as canonical JSON."""
         found: str | None = self._connection.value(sql.DEFINITION, (definition_hash,))
@@ -246,6 +242,12 @@ class TransitionStore:
 
 def _leases(held: Sequence[tuple[str, str, str, int]]) -> str:
     return json.dumps([{"r": run, "t": path, "k": kind, "f": fence} for run, path, kind, fence in held])
+
+
+def read_result(connection: DurableConnection, run_id: str, path: str) -> str:
+    """The result of a task, as JSON text."""
+    text: str | None = connection.value(sql.RESULT, (run_id, path))
+    return text or "null"
 
 
 def _claims(rows: list[Row] | None) -> list[Claim]:

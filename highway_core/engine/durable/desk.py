@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from highway_core.engine.durable.driver import Driver
 from highway_core.engine.durable.image import Image
@@ -66,10 +66,15 @@ class Desk:
         self._report()
         return self._claims
 
-    def operate(self, run_id: str, deed: Input) -> None:
-        """Carry out one deed under the run's lock; what the deed raises comes through, and nothing is changed."""
+    def operate(self, run_id: str, deed: Input, first: Callable[[], None] | None = None) -> None:
+        """Carry out one deed under the run's lock, ``first`` something else in the same transaction; what either raises
+        comes through, and nothing is changed."""
         try:
-            self._locked({run_id: [deed]})
+            with self._store.transaction():
+                if first is not None:
+                    first()
+                refused = self._under_lock({run_id: [deed]})
+            self._settled([run_id], refused)
         except BaseException:
             self.forget([run_id])
             raise
@@ -173,15 +178,22 @@ class Desk:
     def _locked(self, inputs: Inputs) -> set[str]:
         """Under the locks of the runs; the ids of those that were refused all the same: a claim was lost."""
         with self._store.transaction():
-            images = self._driver.images
-            self._refresh({run_id: images[run_id].version if run_id in images else -1 for run_id in inputs}, lock=True)
-            gone = [run_id for run_id in inputs if run_id not in images]
-            if gone and any(one.needs_lock for one in inputs[gone[0]]):
-                raise RunNotFoundError(f"There is no run '{gone[0]}'.")
-            refused = self._write({run_id: inputs[run_id] for run_id in inputs if run_id in images}, launch=False)
-        self._launch([run_id for run_id in inputs if run_id not in refused])
-        self.forget(list(refused))
+            refused = self._under_lock(inputs)
+        self._settled(inputs, refused)
         return refused
+
+    def _under_lock(self, inputs: Inputs) -> set[str]:
+        images = self._driver.images
+        self._refresh({run_id: images[run_id].version if run_id in images else -1 for run_id in inputs}, lock=True)
+        gone = [run_id for run_id in inputs if run_id not in images]
+        if gone and any(one.needs_lock for one in inputs[gone[0]]):
+            raise RunNotFoundError(f"There is no run '{gone[0]}'.")
+        return self._write({run_id: inputs[run_id] for run_id in inputs if run_id in images}, launch=False)
+
+    def _settled(self, run_ids: Iterable[str], refused: set[str]) -> None:
+        """The transaction has gone through."""
+        self._launch([run_id for run_id in run_ids if run_id not in refused])
+        self.forget(list(refused))
 
     def _refresh(self, known: Mapping[str, int], *, lock: bool) -> None:
         """Bring images up to date, or make them; a run that is not there gets none."""
@@ -216,7 +228,7 @@ class Desk:
         image = self._driver.images.get(run_id)
         if image is None:
             compiled = self._driver.durable.definitions.by_hash(row["hash"], self._store)
-            image = Image(row, compiled, self._driver, self._store.result)
+            image = Image(row, compiled, self._driver, self._driver.durable.read_result)
             self._driver.images[run_id] = image
             self._driver.make_keys(image)
             image.contended = self._driver.contended.pop(run_id, 0)

@@ -108,8 +108,12 @@ class TimedOut:
 
     def apply(self, driver: Driver, image: Image) -> None:  # noqa: ARG002
         instance = image.instance(self.path)
-        if instance is not None:
-            image.steps.due(instance, QueueKind.TIMEOUT, self.fence)
+        if instance is None or instance.epoch != self.fence or instance.status is not TaskStatus.RUNNING:
+            return
+        # It counts only as long as the lease is ours.
+        image.changes.consumed.append((self.path, QueueKind.WORK.value, self.fence))
+        image.in_queue.discard(instance)
+        image.steps.due(instance, QueueKind.TIMEOUT, self.fence)
 
     def spoiled(self, reason: str) -> None:  # noqa: ARG002
         return None

@@ -11,10 +11,11 @@ import json
 import secrets
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from highway_core.engine.durable.desk import Desk
@@ -36,6 +37,8 @@ TIMER = "highway_timer"
 """The channel on which Schedulers hear of a moment that comes before they would look again."""
 DONE = "highway_done"
 """The channel on which the ends of runs are told."""
+
+Deed = Callable[[Driver, Image], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +142,7 @@ class DurableRuns:
 
     def retry(self, run_id: str, by: str) -> RunStatus:
         """Go on with a failed or cancelled run from the tasks that were not completed. RunStateError otherwise."""
-        with self._office() as office:
-            _reopen(office.store, run_id, by)
-            office.desk.operate(run_id, Operation(_go_on))
-            office.tell()
-            return office.driver.images[run_id].run.status if run_id in office.driver.images else RunStatus.RUNNING
+        return self._operate(run_id, _go_on, lambda store: _reopen(store, run_id, by))
 
     def add_items(self, run_id: str, task_path: str, items: Sequence[Any], by: str) -> None:
         """Add items to a running ``foreach`` with ``dynamic: true``; RunStateError if there is none of that path."""
@@ -175,17 +174,18 @@ class DurableRuns:
         for office in idle:
             office.connection.close()
 
-    def _operate(self, run_id: str, deed: Any) -> RunStatus:
+    def _operate(self, run_id: str, deed: Deed, first: Callable[[TransitionStore], None] | None = None) -> RunStatus:
         with self._office() as office:
-            status: list[RunStatus] = []
+            images: list[Image] = []
 
             def noted(driver: Driver, image: Image) -> None:
                 deed(driver, image)
-                status.append(image.run.status)
+                images.append(image)
 
-            office.desk.operate(run_id, Operation(noted))
+            prepare = None if first is None else partial(first, office.store)
+            office.desk.operate(run_id, Operation(noted), prepare)
             office.tell()
-            return status[-1]
+            return images[-1].run.status
 
     @contextmanager
     def _office(self) -> Iterator[_Office]:

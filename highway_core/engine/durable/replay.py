@@ -205,8 +205,7 @@ class Replay:
                 scope.results[node.task.result_key] = value
         elif instance.status is TaskStatus.SKIPPED:
             scope.forget(node)
-        if node.opened and not instance.opened:
-            self._hear(instance, node.opened, taken)
+        self._hear(instance, node.opened, taken)  # members that stand as they were before, in a run that was reopened
         self._hear(instance, node.edges, taken)
         if node.container >= 0:
             scope.instances[node.container].children_left -= 1

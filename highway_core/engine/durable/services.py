@@ -80,6 +80,8 @@ class DurableServices:
     definitions: DurableDefinitions
     sandbox: Sandbox | None = None
     fetch_artifact: FetchArtifact | None = None
+    read_result: Callable[[str, str], str] = field(kw_only=True)
+    """The result of a task of a run, as JSON text; any thread may call it."""
     run_window: int = field(default=1000)
     """The most tasks of one run that stand in the queue or are carried out at once, however many threads there are."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from highway_core.config import Settings, current_settings
 from highway_core.engine.durable.breakers import SharedBreakers
 from highway_core.engine.durable.definitions import DurableDefinitions
@@ -12,6 +14,7 @@ from highway_core.persistence.artifact_store import ArtifactStore
 from highway_core.persistence.breaker_store import BreakerStore
 from highway_core.persistence.durable_connection import ConnectionPool
 from highway_core.persistence.schema import require_schema
+from highway_core.persistence.transition_store import read_result
 
 
 def durable_services(settings: Settings | None = None) -> DurableServices:
@@ -25,7 +28,18 @@ def durable_services(settings: Settings | None = None) -> DurableServices:
         DurableDefinitions(engine.settings.workflows_dir, engine.registry),
         engine.sandbox,
         ArtifactStore(pool).get,
+        read_result=_reader(pool),
     )
+
+
+def _reader(pool: ConnectionPool) -> Callable[[str, str], str]:
+    """Reads large results for whichever thread resolves a reference to one."""
+
+    def read(run_id: str, path: str) -> str:
+        with pool.connection() as connection:
+            return read_result(connection, run_id, path)
+
+    return read
 
 
 def open_durable(settings: Settings | None = None, services: DurableServices | None = None) -> DurableRuns:

@@ -83,9 +83,11 @@ TAKE_KEY: Final = """
     VALUES (%s, %s, %s, clock_timestamp()) ON CONFLICT DO NOTHING"""
 LEFT_UNDER_KEY: Final = """
     SELECT i.result_json, i.workflow_id, i.task_id,
-           EXISTS (SELECT 1 FROM tasks t WHERE t.workflow_id = i.workflow_id AND t.task_id = i.task_id
-                      AND t.completed_at IS NULL)
+           EXISTS (SELECT 1 FROM workflows w WHERE w.workflow_id = i.workflow_id AND w.end_time IS NULL)
+           AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.workflow_id = i.workflow_id AND t.task_id = i.task_id
+                              AND t.completed_at IS NOT NULL AND t.node IS NOT NULL)
       FROM idempotent_results i WHERE i.idempotency_key = %s"""
+"""A task that has just begun, in a transaction that is not committed, has no row yet and is at work all the same."""
 INHERIT_KEY: Final = """
     UPDATE idempotent_results SET workflow_id = %s, task_id = %s, created_at = clock_timestamp()
      WHERE idempotency_key = %s AND result_json IS NULL AND workflow_id = %s AND task_id = %s"""
