@@ -160,8 +160,12 @@ class TransitionStore:
 
     def renew(self, held: Sequence[tuple[str, str, str, int]]) -> set[tuple[str, str, str]]:
         """Prolong leases (run, task, kind, fence); those that are still ours."""
-        rows = self._connection.fetch(sql.RENEW, (self._lease, _leases(held)))
-        return {(row[0], row[1], row[2]) for row in rows}
+        rows = self._connection.fetch(sql.RENEW, (_leases(held), self._lease))
+        kept = {(row[0], row[1], row[2]) for row in rows}
+        passed_over = [lease for lease in held if lease[:3] not in kept]
+        if passed_over:  # what a commit has locked is ours as far as anybody knows, and is renewed the next time
+            kept |= {(run, path, kind) for run, path, kind, _ in self.held(passed_over)}
+        return kept
 
     def give_back(self, held: Sequence[tuple[str, str, str, int]]) -> None:
         """Let others have what was claimed and not begun, or not finished in time; the attempt is not counted."""

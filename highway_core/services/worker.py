@@ -201,14 +201,19 @@ class Worker:
         return max(0.0, min(one for one in seconds if one is not None))
 
     def _receive(self, inputs: dict[str, list[Input]], seconds: float | None) -> None:
+        """Take what has been posted, up to a commit's worth, after a wait for the first (None: without one)."""
         try:
             posted = self._inbox.get(timeout=seconds) if seconds is not None else self._inbox.get_nowait()
-            for _ in range(_MOST_INPUTS):
-                if posted is not None:
-                    inputs.setdefault(posted[0], []).append(posted[1])
-                posted = self._inbox.get_nowait()
+            self._note(posted, inputs)
+            for _ in range(min(self._inbox.qsize(), _MOST_INPUTS)):
+                self._note(self._inbox.get_nowait(), inputs)
         except Empty:
             return
+
+    @staticmethod
+    def _note(posted: Posted, inputs: dict[str, list[Input]]) -> None:
+        if posted is not None:
+            inputs.setdefault(posted[0], []).append(posted[1])
 
     def _wants_to_claim(self) -> bool:
         return self._appetite.is_there(self.poll_interval)

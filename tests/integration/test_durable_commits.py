@@ -373,7 +373,7 @@ def test_a_run_is_loaded_whole_or_what_changed_since(sql: Sql) -> None:
     assert (whole["runs"][0]["v"], whole["runs"][0]["s"], whole["runs"][0]["vars"]) == (2, "running", "[]")
     assert {one["t"]: one["rs"] for one in whole["tasks"]} == {"a": '"x"', "long": None, "b": None}
     assert whole["memory"] == [{"r": "r", "k": "count", "v": "1"}]
-    assert [(one["c"], one["t"], one["s"]) for one in whole["children"]] == [("c", "a", "PENDING")]
+    assert [(one["c"], one["t"], one["open"]) for one in whole["children"]] == [("c", "a", True)]
     assert [one["t"] for one in changed["tasks"]] == ["b"]
     assert (changed["memory"], changed["runs"][0]["vars"]) == (None, "[]")
     assert [one["r"] for one in same["runs"]] == ["r"]

@@ -212,7 +212,7 @@ def test_a_heartbeat_reads_no_more_than_what_is_worked_on(sql: Sql) -> None:
     running = sql.value("SELECT count(*) FROM task_queue WHERE status = %s", [TaskStatus.RUNNING.value])
     before = reads(sql)
 
-    renewed = sql.fetch(transitions.RENEW, [30.0, json.dumps(claims)])
+    renewed = sql.fetch(transitions.RENEW, [json.dumps(claims), 30.0])
 
     assert len(renewed) == 20
     assert reads(sql)["task_queue"] - before["task_queue"] <= 2 * running + 20 * 4

@@ -280,6 +280,7 @@ class Desk:
             for launch in launches:
                 launch()
             if image.run.is_over:
+                self._driver.services.runner.release(run_id)
                 self._driver.ended.append(run_id)
                 self.forget([run_id])
             else:

@@ -17,11 +17,15 @@ LOAD: Final = "SELECT highway_load(%s::json, %s, %s)"
 SUBMIT: Final = "SELECT highway_submit(%s::json, %s::json)"
 
 RENEW: Final = with_statuses("""
+    WITH free AS MATERIALIZED (
+        SELECT q.workflow_id, q.task_id, q.kind
+          FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
+          JOIN task_queue q ON q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.fence = x.f
+         WHERE q.status = @RUNNING@ FOR UPDATE OF q SKIP LOCKED)
     UPDATE task_queue q SET lease_until = clock_timestamp() + %s * interval '1 second'
-      FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
-     WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.fence = x.f
-       AND q.status = @RUNNING@
+      FROM free WHERE q.workflow_id = free.workflow_id AND q.task_id = free.task_id AND q.kind = free.kind
     RETURNING q.workflow_id, q.task_id, q.kind""")
+"""Never waits for a commit, which locks these rows in an order of its own."""
 
 HELD: Final = with_statuses("""
     SELECT q.workflow_id, q.task_id, q.kind, q.fence
