@@ -42,6 +42,9 @@ class Upkeep:
 
     def __init__(self, connection: DurableConnection) -> None:
         self._connection = connection
+        self._last_run = ""
+        """The run up to which lost rows have been looked for; none: a new sweep begins."""
+        self._last_name = ""
 
     def look(self) -> Look:
         """When there is something to do."""
@@ -61,18 +64,29 @@ class Upkeep:
         self._connection.run(sql.NOTIFY, (channel,))
 
     def repair(self, age: float, limit: int) -> int:
-        """Put back queue rows that are missing since ``age`` seconds, for at most ``limit`` runs; how many rows."""
-        tasks = self._connection.fetch(sql.LOST_WORK, (_AT_WORK, age, _DURABLE, _GOING, limit))
-        runs = self._connection.fetch(sql.LOST_RUNS, (_DURABLE, _GOING, age, _WAITING_TASKS, limit))
-        rows = sum(self._repair(run_id, age) for run_id in sorted({row[0] for row in (*tasks, *runs)}))
+        """Put back queue rows that are missing since ``age`` seconds, in the next ``limit`` open runs; how many rows.
+
+        ``sweeping`` says whether there are more runs to look at.
+        """
+        values = (_GOING, _AT_WORK, _WAITING_TASKS, age, _DURABLE, self._last_run, limit)
+        last, seen, lost = self._connection.fetch(sql.LOST, values)[0]
+        self._last_run = last if seen == limit else ""
+        rows = sum(self._repair(run_id, age) for run_id in lost or ())
         if rows:
             self._connection.run(sql.COUNT, (REPAIRED, rows))
         return rows
 
     def deliver(self, limit: int) -> int:
-        """Make claimable who waits for an event that has come, for at most ``limit`` names; how many rows."""
-        names = self._connection.fetch(sql.UNDELIVERED, (TaskStatus.WAITING_FOR_EVENT.value, limit))
-        return sum(int(self._connection.value(sql.DELIVER, (row[0],))) for row in names)
+        """Make claimable who waits for an event that has come, among the next ``limit`` who wait; how many rows."""
+        values = (TaskStatus.WAITING_FOR_EVENT.value, self._last_name, limit)
+        last, seen, come = self._connection.fetch(sql.UNDELIVERED, values)[0]
+        self._last_name = last if seen == limit else ""
+        return sum(int(self._connection.value(sql.DELIVER, (name,))) for name in come or ())
+
+    @property
+    def sweeping(self) -> bool:
+        """True while :meth:`repair` or :meth:`deliver` has not come to the end."""
+        return bool(self._last_run or self._last_name)
 
     def delete_old_runs(self, days: float, limit: int) -> int:
         """Delete runs that ended so many days ago, with everything of theirs; how many."""

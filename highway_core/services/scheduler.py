@@ -49,7 +49,10 @@ _OVERDUE_SLOTS = 1.0
 _SWEEP = 30.0
 _SWEEP_AGE = 10.0
 """Seconds: younger rows may be in the middle of something."""
-_SWEEP_LIMIT = 200
+_SWEEP_LIMIT = 500
+"""Open runs that are looked at at once."""
+_BETWEEN = 0.05
+"""Seconds between two such looks of one sweep."""
 _RETENTION = 3600.0
 _RETENTION_BATCH = 20
 _RETENTION_ROWS = 1000
@@ -75,9 +78,10 @@ class Scheduler:
         self._slots_at = 0.0
         """When slots are looked at next, on the clock of this process."""
         self._stuck = Backoff(0.01, 1.0)
+        self._sweep = _Chore(self.poll_for_completed_workflows, _SWEEP)
         self._chores = [
             _Chore(self._report_presence, _PRESENCE),
-            _Chore(self.poll_for_completed_workflows, _SWEEP),
+            self._sweep,
             _Chore(self.delete_what_is_old, _RETENTION),
         ]
 
@@ -180,7 +184,10 @@ class Scheduler:
         repaired = self._upkeep.repair(_SWEEP_AGE, _SWEEP_LIMIT)
         if repaired:
             logger.warning("%d rows were missing in the queue and were put back", repaired)
-        return self._told(repaired + self._upkeep.deliver(_SWEEP_LIMIT))
+        told = self._told(repaired + self._upkeep.deliver(_SWEEP_LIMIT))
+        if self._upkeep.sweeping:
+            self._sweep.at = self._clock.monotonic() + _BETWEEN
+        return told
 
     def delete_what_is_old(self) -> int:
         """One batch of runs, events and keys that are past their time; 0 if there are no more."""

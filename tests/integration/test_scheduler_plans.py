@@ -24,6 +24,10 @@ SELECT 'r' || n, 't', 'work', CASE n % 3 WHEN 0 THEN 'QUEUED' WHEN 1 THEN 'runni
        CASE n % 3 WHEN 2 THEN clock_timestamp() + n * interval '1 second' END,
        CASE n % 3 WHEN 1 THEN clock_timestamp() + n * interval '1 second' END
   FROM generate_series(1, 5000) AS n;
+INSERT INTO tasks (workflow_id, task_id, operator_type, dependencies_json, ordinal, created_at, updated_at, status,
+       attempt, node)
+SELECT 'r' || n, 't', 'task', '[]', n, clock_timestamp(), clock_timestamp(), 'QUEUED', 0, 1
+  FROM generate_series(1, 5000) AS n;
 INSERT INTO workflow_definitions VALUES ('h', 'test', '{}', clock_timestamp());
 INSERT INTO schedules (schedule_id, workflow_name, definition_hash, expression, next_slot, paused)
 SELECT 's' || n, 'test', 'h', '@daily', clock_timestamp() + n * interval '1 minute', n % 2 = 0
@@ -59,7 +63,12 @@ def connection(postgres_server: str) -> Iterator[DurableConnection]:
         ),
         (schedules.DUE, ([], _OPEN, 100), {"idx_schedules_next", "uix_workflows_slot"}),
         (schedules.LOCK_DUE, ("s7",), set()),
-        (upkeep.UNDELIVERED, (TaskStatus.WAITING_FOR_EVENT.value, 200), {"idx_queue_event"}),
+        (upkeep.UNDELIVERED, (TaskStatus.WAITING_FOR_EVENT.value, "e7", 200), {"idx_queue_event"}),
+        (
+            upkeep.LOST,
+            (["running"], ["QUEUED"], ["WAITING_FOR_TIMER"], 10, "DURABLE", "r7", 500),
+            {"idx_workflows_open", "idx_tasks_workflow_status", "pk_task_queue"},
+        ),
         (
             upkeep.LOCK_OLD_RUNS,
             ("DURABLE", 365, _FINAL, 365, _OPEN, _OPEN, 20),

@@ -26,26 +26,29 @@ RESCUE = "SELECT highway_rescue(%s), set_config('synchronous_commit', 'off', tru
 # Channels that listeners hear; the payload is empty: "look".
 NOTIFY = "SELECT pg_notify(%s, '')"
 
-# Runs with tasks that should be worked on and that stand in no queue. A look without locks: what it finds is looked at
-# again under the lock of the run.
-# %s: the statuses of such tasks, their least age, the mode, the statuses of such runs, how many
-LOST_WORK = """
-SELECT DISTINCT t.workflow_id FROM tasks t JOIN workflows w ON w.workflow_id = t.workflow_id
- WHERE t.status = ANY (%s) AND t.completed_at IS NULL AND t.node IS NOT NULL
-   AND t.updated_at < statement_timestamp() - %s * interval '1 second' AND w.mode = %s AND w.status = ANY (%s)
-   AND NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = t.workflow_id AND q.task_id = t.task_id)
- LIMIT %s
-"""
-
-# Runs that nobody will ever do anything for.
-# %s: the mode, the statuses of such runs, their least age, the statuses of tasks that wait, how many
-LOST_RUNS = """
-SELECT w.workflow_id FROM workflows w
- WHERE w.mode = %s AND w.status = ANY (%s) AND w.updated_at < statement_timestamp() - %s * interval '1 second'
-   AND NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = w.workflow_id)
-   AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.workflow_id = w.workflow_id AND t.completed_at IS NULL
-                      AND t.status = ANY (%s))
- LIMIT %s
+# The next open runs after one, and which of them have lost something: tasks that should be worked on and that stand in
+# no queue, or everything that would ever move them on. A look without locks: what it finds is looked at again under the
+# lock of the run. The questions about a run are LIMITed, and no index of all open tasks seems to fit (status || ''), so
+# that they are asked run by run and never of whole tables.
+# %s: the statuses of runs that go on, of tasks that are worked on, of tasks that wait, the least age of what is lost,
+# the mode, the run after which to go on, how many
+LOST = """
+SELECT max(r.id), count(*), array_agg(r.id) FILTER (WHERE r.goes_on AND (
+           (SELECT true FROM tasks t
+             WHERE t.workflow_id = r.id AND t.completed_at IS NULL AND (t.status || '') = ANY (s.at_work)
+               AND t.node IS NOT NULL AND t.updated_at < statement_timestamp() - s.age * interval '1 second'
+               AND (SELECT true FROM task_queue q
+                     WHERE q.workflow_id = t.workflow_id AND q.task_id = t.task_id LIMIT 1) IS NULL
+             LIMIT 1)
+           OR (r.updated_at < statement_timestamp() - s.age * interval '1 second'
+               AND (SELECT true FROM task_queue q WHERE q.workflow_id = r.id LIMIT 1) IS NULL
+               AND (SELECT true FROM tasks t
+                     WHERE t.workflow_id = r.id AND t.completed_at IS NULL AND (t.status || '') = ANY (s.waits)
+                     LIMIT 1) IS NULL)))
+  FROM (SELECT %s::text[] AS going, %s::text[] AS at_work, %s::text[] AS waits, %s::double precision AS age) AS s,
+       LATERAL (SELECT w.workflow_id AS id, w.updated_at, w.status = ANY (s.going) AS goes_on FROM workflows w
+                 WHERE w.mode = %s AND w.end_time IS NULL AND w.workflow_id > %s
+                 ORDER BY w.workflow_id LIMIT %s) AS r
 """
 
 # A run whose transition is being committed is passed over. %s: the run, the statuses it may have
@@ -78,10 +81,13 @@ INSERT INTO counters AS old (name, value) VALUES (%s, %s)
 ON CONFLICT ON CONSTRAINT pk_counters DO UPDATE SET value = old.value + excluded.value
 """
 
-# Names of events that have come and that somebody still waits for. %s: the status of who waits, how many
+# The next names that somebody waits for after one, and which of them have come.
+# %s: the status of who waits, the name after which to go on, how many
 UNDELIVERED = """
-SELECT DISTINCT q.event_name FROM task_queue q
- WHERE q.status = %s AND EXISTS (SELECT 1 FROM events e WHERE e.name = q.event_name) LIMIT %s
+SELECT max(n.name), count(*), array_agg(DISTINCT n.name) FILTER (WHERE
+           (SELECT true FROM events e WHERE e.name = n.name LIMIT 1))
+  FROM (SELECT q.event_name AS name FROM task_queue q WHERE q.status = %s AND q.event_name > %s
+         ORDER BY q.event_name LIMIT %s) AS n
 """
 DELIVER = "SELECT highway_deliver(%s)"
 

@@ -16,6 +16,7 @@ ALTER TABLE workflows
 ALTER TABLE workflows SET (fillfactor = 80);
 CREATE UNIQUE INDEX uix_workflows_slot ON workflows (schedule_id, slot) WHERE schedule_id IS NOT NULL;
 CREATE INDEX idx_workflows_newest ON workflows (start_time DESC, workflow_id) WHERE mode = 'DURABLE';
+CREATE INDEX idx_workflows_open ON workflows (workflow_id) WHERE mode = 'DURABLE' AND end_time IS NULL; -- the sweep walks along it
 
 ALTER TABLE tasks
     ADD COLUMN version bigint NOT NULL DEFAULT 0,           -- the run's version at which this row was written last
