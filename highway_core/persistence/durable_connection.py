@@ -7,6 +7,8 @@ A connection that is lost is opened again at the next call; the call during whic
 from __future__ import annotations
 
 import json
+import os
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ import psycopg2
 
 from highway_core.errors import ConfigError, ConnectionLostError
 from highway_core.persistence.location import Location, locate
+from highway_core.utils.clock import SystemClock
 
 _CONNECT_SECONDS = 10
 _CONFLICTS = ("40", "55P03")
@@ -52,6 +55,9 @@ class DurableConnection:
         self._name = name
         self._connection: Any = None
         self._in_transaction = False
+        self._called_at: float | None = None
+        self._clock = SystemClock()
+        self._is_over = False
 
     def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Carry out one statement (its own transaction, unless inside :meth:`transaction`) and return its rows."""
@@ -106,6 +112,25 @@ class DurableConnection:
     def is_open(self) -> bool:
         return self._connection is not None and not self._connection.closed
 
+    def busy_for(self) -> float:
+        """How many seconds ago a call began that has not ended; 0 if there is none. From any thread."""
+        called_at = self._called_at
+        return 0.0 if called_at is None else self._clock.monotonic() - called_at
+
+    def break_off(self, *, for_good: bool = False) -> bool:
+        """Let the call that is under way fail with ConnectionLostError, and any other too if it is ``for_good``. From
+        any thread; False if there is nothing to break."""
+        self._is_over = self._is_over or for_good
+        connection = self._connection
+        if connection is None or connection.closed:
+            return False
+        try:
+            with socket.socket(fileno=os.dup(connection.fileno())) as one:
+                one.shutdown(socket.SHUT_RDWR)
+        except (OSError, psycopg2.Error):  # it is broken already
+            return False
+        return True
+
     def close(self) -> None:
         """Idempotent; the next call opens it again."""
         connection, self._connection = self._connection, None
@@ -126,6 +151,8 @@ class DurableConnection:
             if self._in_transaction:
                 self._in_transaction = False
                 raise ConnectionLostError("The connection to PostgreSQL was lost inside a transaction.")
+            if self._is_over:
+                raise ConnectionLostError("The connection to PostgreSQL was given up.")
             connection = psycopg2.connect(
                 self._url, application_name=self._name, connect_timeout=_CONNECT_SECONDS, **_KEEPALIVE
             )
@@ -135,6 +162,7 @@ class DurableConnection:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        self._called_at = self._clock.monotonic()
         try:
             yield
         except psycopg2.Error as error:
@@ -148,6 +176,8 @@ class DurableConnection:
             raise self._location.error("carry a statement out", error) from error
         except ValueError as error:  # text with NUL
             raise self._location.error("carry a statement out", error) from error
+        finally:
+            self._called_at = None
 
 
 def _is_broken(error: psycopg2.Error) -> bool:

@@ -171,6 +171,11 @@ class TransitionStore:
         """Let others have what was claimed and not begun, or not finished in time; the attempt is not counted."""
         self._connection.run(sql.GIVE_BACK, (_leases(held),))
 
+    def release(self, held: Sequence[tuple[str, str, str, int]]) -> None:
+        """Let others have what was begun and given up; the attempt counts."""
+        if held:
+            self._connection.run(sql.RELEASE, (_leases(held),))
+
     def postpone(self, held: Sequence[tuple[str, str, str, int]], seconds: float) -> None:
         """Give back work that nobody is to claim for so long; the attempt is not counted."""
         self._connection.run(sql.POSTPONE, (seconds, _leases(held)))

@@ -37,6 +37,7 @@ from highway_core.services.loop import ServiceLoop, Stop, Trouble, install_stop_
 from highway_core.services.lost_answers import LostAnswers
 from highway_core.services.notifications import Notifier
 from highway_core.services.quarantine import Quarantine
+from highway_core.services.watchdog import Watchdog
 from highway_core.services.worker_appetite import Appetite
 from highway_core.services.worker_hands import WorkerHands
 from highway_core.services.worker_threads import Caller, Heartbeat, Listener, Teller
@@ -48,8 +49,10 @@ logger = logging.getLogger("HighwayWorker")
 _MESSAGES = 200
 """Messages that are claimed at once."""
 _REGISTER_SECONDS = 10.0
+_LONGEST_CALL = 60.0
+"""Seconds that a call of the deciding thread may take; it may have to wait for others who work on the same run."""
 _PATIENCE = 1.0
-"""Seconds that a thread gets to end: one may be in the middle of a call to somebody who does not answer."""
+"""Seconds that the other threads get to end: one may be in the middle of a call to somebody who does not answer."""
 _LIMITS_SECONDS = 2.0
 """How old what is known of limits may be."""
 _MOST_INPUTS = 500
@@ -89,7 +92,10 @@ class Worker:
         self._desk = Desk(self._driver, self._hands.running)
         self._side = Stop()
         beat = DurableConnection(url, "highway-heartbeat")
-        self._heartbeat = Heartbeat(beat, TransitionStore(beat, self.worker_id, lease), self._hands, lease)
+        self._heartbeat = Heartbeat(TransitionStore(beat, self.worker_id, lease), self._hands, lease, freed=self._heard)
+        self._watchdog = Watchdog(
+            lease / 8, self._heartbeat.fence, [(beat, lease / 2), (self._connection, max(_LONGEST_CALL, 2 * lease))]
+        )
         self._listener = Listener(DurableConnection(url, "highway-listener"), self._queues, self._heard)
         self._caller = Caller(DurableConnection(url, "highway-caller"))
         self._teller = Teller(Notifier(self.settings, ConnectionPool(url, "highway-notices")))
@@ -119,7 +125,7 @@ class Worker:
             threading.Thread(
                 target=one.run, args=(self._side,), name=f"highway-{type(one).__name__.lower()}", daemon=True
             )
-            for one in (self._heartbeat, self._listener, self._caller, self._teller)
+            for one in (self._heartbeat, self._watchdog, self._listener, self._caller, self._teller)
         ]
         for thread in threads:
             thread.start()
@@ -130,14 +136,18 @@ class Worker:
         finally:
             self._hands.close()
             self._side.set()
+            end = self._clock.monotonic() + _PATIENCE
             for thread in threads:
-                thread.join(_PATIENCE)
+                thread.join(max(0.0, end - self._clock.monotonic()))
             self._connection.close()
 
     def _hear_stop(self) -> None:
-        """Wake the deciding thread when it is to stop."""
+        """Wake the deciding thread when it is to stop; if it does not come to its end, it waits for an answer that does
+        not come."""
         self.stop.wait(None)
         self._inbox.put(None)
+        if not self._side.wait(self.settings.grace_seconds + _PATIENCE / 2):
+            self._connection.break_off(for_good=True)
 
     def run_once(self) -> None:
         """One turn: wait for something, claim, apply, commit.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
 
 from highway_core.engine.durable.inputs import Answer, Input, TimedOut
@@ -47,6 +47,7 @@ class WorkerHands:
         self._begun: set[Attempt] = set()
         self._lost: dict[Attempt, bool] = {}
         """What was stopped after it had begun; True if its result, should there be one after all, is to be offered."""
+        self._given_up: frozenset[Held] = frozenset()
         self._closing = False
         self._came: dict[Attempt, float] = {}
         """When the attempts came that no thread has begun yet, the oldest first."""
@@ -123,15 +124,20 @@ class WorkerHands:
             return [_lease(job) for one, job in jobs if one in self._begun or one in self._came]
 
     def give_up(self, leases: Sequence[Held], reason: str) -> None:
-        """Stop what has lost its lease. A result that comes all the same is offered: its fence decides about it."""
+        """Stop what has lost its lease, or will. A result that comes all the same is offered: its fence decides."""
+        self._given_up |= {*leases}
         for run_id, path, _, fence in leases:
             self.stop(run_id, path, fence, reason, kill=True, offer=True)
 
+    def let_go(self, leases: Iterable[Held]) -> None:
+        """Nothing of what was given up is claimed for us any more."""
+        self._given_up = self._given_up.difference(leases)
+
     def known(self) -> list[Held]:
-        """The leases of what is carried out here, and of what is still being stopped."""
+        """The leases of what is carried out here, and of what was given up."""
         with self._lock:
             stopped = [(run_id, path, QueueKind.WORK.value, fence) for run_id, path, fence in self._lost]
-        return self.held() + stopped
+        return [*self.held(), *stopped, *self._given_up]
 
     def overdue(self) -> list[Held]:
         """Take back what has waited for a thread for too long: the tasks before it were no short ones."""

@@ -30,11 +30,11 @@ class Heartbeat:
     """Renews the leases of one worker. What has lost its lease is stopped; if none can be renewed, all is stopped
     before the leases end, because somebody else will begin it then."""
 
-    def __init__(self, connection: DurableConnection, store: TransitionStore, hands: WorkerHands, lease: float) -> None:
-        self._connection = connection
+    def __init__(self, store: TransitionStore, hands: WorkerHands, lease: float, freed: Callable[[], None]) -> None:
         self._store = store
         self._hands = hands
         self._lease = lease
+        self._freed = freed
         self._clock = SystemClock()
         self._trouble = Trouble("The heartbeat", logger)
         self._since: dict[Held, float] = {}
@@ -57,12 +57,6 @@ class Heartbeat:
             kept = self._store.renew(held)
         except StorageError as error:
             self._trouble.met(error)
-            limit = self._lease * (1 - _MARGIN) - self._lease / _HEARTBEATS_A_LEASE
-            late = [lease for lease, since in self._since.items() if now - since > limit]
-            if late:
-                logger.error("stopping %d tasks: their leases cannot be renewed", len(late))
-                self._hands.give_up(late, "its lease could not be renewed")
-                self._fenced += late
             return
         self._since = dict.fromkeys(self._since, now)
         still = {*self._hands.unfinished()}
@@ -70,17 +64,35 @@ class Heartbeat:
         if lost:
             logger.warning("stopping %d tasks: their leases were lost", len(lost))
             self._hands.give_up(lost, "its lease was lost")
+            self._hands.let_go(lost)
         if self._trouble.is_on:
-            self._excuse(lost)
+            self._make_up(lost)
         self._trouble.over()
 
-    def _excuse(self, lost: list[Held]) -> None:
-        """This worker lives: it is not what it worked on that has cost it these leases."""
-        excused, self._fenced = [*self._fenced, *lost], []
+    def fence(self) -> None:
+        """Stop what could not be renewed for too long. From another thread: the heartbeat may wait for an answer."""
+        limit = self._lease * (1 - _MARGIN) - self._lease / _HEARTBEATS_A_LEASE
+        now = self._clock.monotonic()
+        late = {lease for lease, since in self._since.items() if now - since > limit}
+        late &= {*self._hands.unfinished()} if late else set()
+        if late:
+            logger.error("stopping %d tasks: their leases cannot be renewed", len(late))
+            self._hands.give_up([*late], "its lease could not be renewed")
+            self._fenced += late
+
+    def _make_up(self, lost: list[Held]) -> None:
+        """The database is there again. This worker lives: it is not what it worked on that has cost it these leases;
+        and what it has stopped may be begun anew."""
+        fenced, self._fenced = self._fenced, []
         try:
-            self._store.excuse(excused)
+            self._store.excuse([*fenced, *lost])
+            self._store.release(fenced)
         except StorageError as error:
-            logger.debug("not excused: %s", error)
+            logger.debug("not made up for: %s", error)
+            self._fenced += fenced
+            return
+        self._hands.let_go(fenced)
+        self._freed()
 
 
 class Listener:

@@ -48,6 +48,10 @@ class Proxy:
         """
         self._watch = (patterns, what)
 
+    def stall(self) -> None:
+        """From now on nothing comes through, and everybody believes that it will."""
+        self.watch((b"",), lambda: "hold")
+
     def cut_after_commits(self, times: int) -> None:
         """The next ``times`` commits are carried out, and their clients do not learn it."""
         self.hits = 0
@@ -57,7 +61,8 @@ class Proxy:
         return eventually(lambda: self.hits >= times, within=within)
 
     def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # it is closed already
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._acceptor.join()
         self.reset_all()

@@ -48,6 +48,12 @@ GIVE_BACK: Final = with_statuses("""
        AND t.status = @RUNNING@""")
 """The fence stays: it grows with the next claim."""
 
+RELEASE: Final = with_statuses("""
+    UPDATE task_queue q SET status = @QUEUED@, lease_until = NULL, worker_id = NULL
+      FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
+     WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.fence = x.f
+       AND q.status = @RUNNING@""")
+
 POSTPONE: Final = with_statuses("""
     UPDATE task_queue q
        SET status = @WAITING_FOR_TIMER@, due_at = clock_timestamp() + %s * interval '1 second', lease_until = NULL,
