@@ -10,7 +10,7 @@ def test_cancel_races_completion(cluster: Cluster) -> None:
     for _ in range(2):
         cluster.services.worker()
     cluster.workers_up(2)
-    seen = cancel_against_completion(cluster, 150, seed=29)
+    seen = cancel_against_completion(cluster, 500, seed=29)
     print(seen)
     assert set(seen) == {"completed", "cancelled"}
     assert min(seen.values()) >= 5, seen
@@ -20,19 +20,19 @@ def test_memory_is_counted_exactly_by_many_workers_one_of_which_dies(cluster: Cl
     cluster.services.scheduler()
     workers = [cluster.services.worker() for _ in range(4)]
     cluster.workers_up(4)
-    increments(cluster, 250, victim=workers[0].pid)
+    increments(cluster, 1_000, victim=workers[0].pid)
 
 
 def test_many_callers_with_the_same_keys_start_one_run_each(cluster: Cluster) -> None:
     cluster.services.worker()
     cluster.services.api()
     cluster.services.answers("/readyz", within=30)
-    same_keys(cluster, callers=10, keys=20)
+    same_keys(cluster, callers=50, keys=20)
 
 
 def test_approved_and_denied_at_the_same_moment_is_decided_once(cluster: Cluster) -> None:
     cluster.services.worker()
     cluster.services.api()
     cluster.services.answers("/readyz", within=30)
-    seen = decisions(cluster, approvals=60, runs=3)
-    assert sum(seen.values()) == 60
+    seen = decisions(cluster, approvals=500, runs=10)
+    assert sum(seen.values()) == 500
