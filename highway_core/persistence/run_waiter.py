@@ -57,10 +57,13 @@ class RunWaiter:
         try:
             # Looked at only when ends are heard of: what ends from now on is notified.
             listener.ready.wait(min(_LISTENING_SECONDS, max(seconds, 0)))
-            status = self._statuses([run_id]).get(run_id)
-            if status is None or status in RUN_FINAL:
-                return status is not None
-            return wait.over.wait(max(end - self._clock.monotonic(), 0))
+            while True:
+                status = self._statuses([run_id]).get(run_id)
+                if status is None or status in RUN_FINAL:
+                    return status is not None
+                if not wait.over.wait(max(end - self._clock.monotonic(), 0)):
+                    return False
+                wait.over.clear()  # what was heard may be old: the run may have been tried again since
         finally:
             self._leave(wait)
 
