@@ -338,7 +338,6 @@ class Worker:
                 logger.info("gave %d tasks back that did not finish in time", len(held))
             self._connection.run(upkeep.GONE, (self.worker_id,))
             self._caller.call([WORK])
-            self._caller.flush()
         except StorageError as error:
             logger.warning("what was not finished is taken back when its lease ends: %s", error)
 

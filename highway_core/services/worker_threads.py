@@ -143,14 +143,15 @@ class Caller:
         self._wanted.set()
 
     def run(self, stop: Stop) -> None:
-        """Until ``stop``."""
+        """Until ``stop``, and what was to be told by then."""
         while not stop.is_set():
             if self._wanted.wait(0.5):
-                self.flush()
+                self._tell()
                 stop.wait(_NOTIFY_PAUSE)
+        self._tell()
         self._connection.close()
 
-    def flush(self) -> None:
+    def _tell(self) -> None:
         """Tell now. A hint that cannot be told is lost: whoever waits looks for himself after a while."""
         self._wanted.clear()
         with self._lock:
