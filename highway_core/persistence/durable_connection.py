@@ -18,9 +18,12 @@ from typing import Any
 import psycopg2
 
 from highway_core.errors import ConfigError, ConnectionLostError
+from highway_core.persistence.call_watch import CALL_WATCH
 from highway_core.persistence.location import Location, locate
 from highway_core.utils.clock import SystemClock
 
+LONGEST_CALL = 60.0
+"""Seconds that a call may take; it may have to wait for others who work on the same run."""
 _CONNECT_SECONDS = 10
 _CONFLICTS = ("40", "55P03")
 """SQLSTATEs, or how they begin: rolled back because of others; the connection is as good as ever."""
@@ -47,9 +50,11 @@ def durable_location(url: str) -> Location:
 
 
 class DurableConnection:
-    """One connection. Not thread-safe: every thread has its own, or takes one from a :class:`ConnectionPool`."""
+    """One connection. Not thread-safe: every thread has its own, or takes one from a :class:`ConnectionPool`. A call
+    that has no answer after ``patience`` seconds is broken off, which to its caller is a lost connection."""
 
-    def __init__(self, url: str, name: str = "highway") -> None:
+    def __init__(self, url: str, name: str = "highway", patience: float = LONGEST_CALL) -> None:
+        self.patience = patience
         self._location = durable_location(url)
         self._url = self._location.url.replace("postgresql+psycopg2://", "postgresql://", 1)
         self._name = name
@@ -158,6 +163,7 @@ class DurableConnection:
             )
             connection.autocommit = True
             self._connection = connection
+            CALL_WATCH.look_after(self)
         return self._connection
 
     @contextmanager

@@ -29,7 +29,7 @@ from highway_core.engine.durable.wiring import durable_services
 from highway_core.errors import ConnectionLostError, StorageError
 from highway_core.lifecycle import QueueKind
 from highway_core.persistence.database import DatabaseManager, get_db_manager
-from highway_core.persistence.durable_connection import ConnectionPool, DurableConnection
+from highway_core.persistence.durable_connection import LONGEST_CALL, ConnectionPool, DurableConnection
 from highway_core.persistence.statements import upkeep
 from highway_core.persistence.transition_store import Claim, TransitionStore, Wish
 from highway_core.services.database_gate import await_database
@@ -49,8 +49,6 @@ logger = logging.getLogger("HighwayWorker")
 _MESSAGES = 200
 """Messages that are claimed at once."""
 _REGISTER_SECONDS = 10.0
-_LONGEST_CALL = 60.0
-"""Seconds that a call of the deciding thread may take; it may have to wait for others who work on the same run."""
 _PATIENCE = 1.0
 """Seconds that the other threads get to end: one may be in the middle of a call to somebody who does not answer."""
 _LIMITS_SECONDS = 2.0
@@ -83,19 +81,17 @@ class Worker:
         self._concurrency = concurrency or self.settings.concurrency
         self._inbox: SimpleQueue[Posted] = SimpleQueue()
         self._hands = WorkerHands(services.runner, self._concurrency, self._queues, self._post)
-        self._connection = DurableConnection(url, "highway-worker")
         lease = self.settings.lease_seconds
+        self._connection = DurableConnection(url, "highway-worker", max(LONGEST_CALL, 2 * lease))
         self._store = TransitionStore(self._connection, self.worker_id, lease)
         self._clock = SystemClock()
         self._offset = timedelta(0)
         self._driver = Driver(self._store, services, self._hands, self._now)
         self._desk = Desk(self._driver, self._hands.running)
         self._side = Stop()
-        beat = DurableConnection(url, "highway-heartbeat")
+        beat = DurableConnection(url, "highway-heartbeat", lease / 2)
         self._heartbeat = Heartbeat(TransitionStore(beat, self.worker_id, lease), self._hands, lease, freed=self._heard)
-        self._watchdog = Watchdog(
-            lease / 8, self._heartbeat.fence, [(beat, lease / 2), (self._connection, max(_LONGEST_CALL, 2 * lease))]
-        )
+        self._watchdog = Watchdog(lease / 8, self._heartbeat.fence)
         self._listener = Listener(DurableConnection(url, "highway-listener"), self._queues, self._heard)
         self._caller = Caller(DurableConnection(url, "highway-caller"))
         self._teller = Teller(Notifier(self.settings, ConnectionPool(url, "highway-notices")))
@@ -171,9 +167,14 @@ class Worker:
     def _share(self) -> None:
         """Let others have what would still wait for a thread here; it is not counted as an attempt."""
         overdue = self._hands.overdue()
-        if overdue:
+        if not overdue:
+            return
+        try:
             self._store.give_back(overdue)
-            self._caller.call([WORK])
+        except StorageError:
+            self._answers.lost()  # it may be ours still, and nothing here knows of it any more
+            raise
+        self._caller.call([WORK])
 
     def _set_apart(self) -> None:
         """The last turn failed: find out over which run."""
