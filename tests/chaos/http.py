@@ -28,10 +28,12 @@ class Caller:
             raise
         return answer.status, json.loads(said) if said else {}
 
-    def start(self, document: Mapping[str, Any], key: str | None = None) -> tuple[int, dict[str, Any]]:
+    def start(
+        self, document: Mapping[str, Any], key: str | None = None, inputs: Mapping[str, Any] | None = None
+    ) -> tuple[int, dict[str, Any]]:
         """Start a run."""
         headers = {} if key is None else {"Idempotency-Key": key}
-        return self.ask("POST", "/workflow/start", {"document": document}, headers)
+        return self.ask("POST", "/workflow/start", {"document": document, "inputs": inputs or {}}, headers)
 
     def close(self) -> None:
         self._connection.close()

@@ -26,8 +26,11 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
         self.url = f"{parts.scheme}://{parts.username or 'postgres'}@127.0.0.1:{port}{parts.path}?sslmode=disable"
+        self.port = port
         self._pairs: set[_Pair] = set()
         self._lock = threading.Lock()
+        self._thawed = threading.Event()
+        self._thawed.set()
         self._watch: tuple[tuple[bytes, ...], Callable[[], str]] = ((), lambda: "")
         self.hits = 0
         """How many answers to what is watched for were dealt with."""
@@ -52,6 +55,14 @@ class Proxy:
         """From now on nothing comes through, and everybody believes that it will."""
         self.watch((b"",), lambda: "hold")
 
+    def freeze(self) -> None:
+        """As SIGSTOP would: the kernel takes everything, and nothing is read any more until ``thaw``, which loses
+        nothing. What is just being passed on still is."""
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        self._thawed.set()
+
     def cut_after_commits(self, times: int) -> None:
         """The next ``times`` commits are carried out, and their clients do not learn it."""
         self.hits = 0
@@ -60,7 +71,12 @@ class Proxy:
     def has_hit(self, times: int = 1, within: float = 20) -> bool:
         return eventually(lambda: self.hits >= times, within=within)
 
+    def while_frozen(self) -> None:
+        """Returns when it is thawed."""
+        self._thawed.wait()
+
     def close(self) -> None:
+        self.thaw()
         with contextlib.suppress(OSError):  # it is closed already
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -88,6 +104,7 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self.while_frozen()
             server = socket.socket(socket.AF_UNIX)
             try:
                 server.connect(self._target)
@@ -134,6 +151,7 @@ class _Pair:
             poll.register(one, select.POLLIN)
         while True:
             ready = {descriptor for descriptor, _ in poll.poll()}
+            self._proxy.while_frozen()
             if self._client.fileno() in ready:
                 if not (data := self._client.recv(_CHUNK)):
                     return

@@ -18,6 +18,7 @@ from highway_core.errors import RunStateError
 from tests.chaos.cluster import Cluster, effect
 from tests.chaos.http import Caller
 from tests.chaos.invariants import all_hold
+from tests.chaos.workload import ADD, ASK
 from tests.waiting import eventually
 
 
@@ -58,8 +59,7 @@ def cancel_against_completion(cluster: Cluster, times: int, seed: int) -> Counte
 def increments(cluster: Cluster, tasks: int, victim: int | None) -> None:
     """Tasks beside each other on all workers, each of which is followed by an increment; ``victim`` dies halfway."""
     document: dict[str, Any] = {f"e{n}": effect() for n in range(tasks)}
-    add = {"operator_type": "task", "function": "tools.memory.increment", "args": ["total"]}
-    document |= {f"n{n}": {**add, "dependencies": [f"e{n}"]} for n in range(tasks)}
+    document |= {f"n{n}": {**ADD, "dependencies": [f"e{n}"]} for n in range(tasks)}
     run_id = cluster.submit(document)
     if victim is not None:
         assert cluster.begun(run_id, times=tasks // 2, within=120)
@@ -98,14 +98,9 @@ def same_keys(cluster: Cluster, callers: int, keys: int) -> None:
 
 def decisions(cluster: Cluster, approvals: int, runs: int) -> Counter[str]:
     """Each approval is approved and denied at the same moment; what was decided."""
-    ask = {"operator_type": "task", "function": "human.request_approval"}
     each = approvals // runs
     for _ in range(runs):
-        tasks = {
-            f"q{n}": {**ask, "kwargs": {"approval_prompt": f"Number {n}?", "manager_email": "a@b.example"}}
-            for n in range(each)
-        }
-        cluster.submit(tasks)
+        cluster.submit({f"q{n}": ASK for n in range(each)})
     there = "SELECT count(*) FROM approvals WHERE status = 'PENDING'"
     assert eventually(lambda: cluster.value(there) == each * runs, within=60)
     keys = [key for (key,) in cluster.rows("SELECT approval_id FROM approvals ORDER BY approval_id")]
@@ -131,3 +126,42 @@ def decisions(cluster: Cluster, approvals: int, runs: int) -> Counter[str]:
     cluster.over(within=120)
     all_hold(cluster)
     return Counter(decided.values())
+
+
+def decisions_at_the_last_moment(cluster: Cluster, rounds: int, seed: int) -> Counter[str]:
+    """Each approval is decided at the instant at which its time is over; what came of them, one of two things."""
+    rng = random.Random(seed)
+    policy = {"timeout": "PT0.6S", "kill_on_timeout": False}
+    document = {"q": {**ASK, "timeout_policy": policy}, "z": effect("q")}
+    asked = (
+        "SELECT approval_id, extract(epoch FROM expires_at - clock_timestamp()) FROM approvals WHERE workflow_id = %s"
+    )
+    told: dict[str, int] = {}
+
+    def race(early: float) -> None:
+        run_id = cluster.submit(document)
+        found: list[tuple[Any, ...]] = []
+        assert eventually(lambda: found.extend(cluster.rows(asked, run_id)) or found, within=30)
+        key, left = found[0]
+        caller = Caller(cluster.services.port)
+        threading.Event().wait(max(0.0, float(left) - early))  # the instant is the point
+        told[run_id], _ = caller.ask("POST", f"/api/v1/approvals/{key}/approve", {})
+        caller.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(race, [rng.uniform(-0.003, 0.012) for _ in range(rounds)]))
+    cluster.over(within=120)
+    outcome = """SELECT t.result_value_json::json ->> 'status', a.status, a.decision FROM approvals a
+                   JOIN tasks t USING (workflow_id, task_id) WHERE a.workflow_id = %s AND t.status = 'completed'"""
+    seen: Counter[str] = Counter()
+    for run_id, code in told.items():
+        ends = cluster.rows(outcome, run_id)
+        assert ends == [("APPROVED", "DECIDED", "APPROVED") if code == 200 else ("TIMEOUT", "EXPIRED", None)], (
+            code,
+            ends,
+        )
+        assert code in {200, 409, 410}, code
+        seen[ends[0][0]] += 1
+    assert len(told) == rounds
+    all_hold(cluster, acknowledged=told)
+    return seen

@@ -46,6 +46,16 @@ class OwnPostgres:
         finally:
             connection.close()
 
+    def read_only(self, on: bool) -> None:
+        """Let every transaction that begins from now on be read-only, or not any more: what a fail-over looks like."""
+        self.sql(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}")
+        self.sql("SELECT pg_reload_conf()")
+
+    def transactions(self, database: str) -> int:
+        """How many there have been so far, rolled back ones too."""
+        sql = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s"
+        return int(self.sql(sql, database)[0][0])
+
     def kill(self) -> None:
         """kill -9 of the postmaster; returns when it is gone, and its children with it."""
         pid = int((self._folder / "postgres" / "postmaster.pid").read_text().split()[0])

@@ -1,4 +1,5 @@
-"""What the services have to do while they are tormented: runs of every shape, started, watched, decided and cancelled.
+"""What the services have to do while they are tormented: runs of every shape, started, watched, decided on, paused and
+cancelled.
 
 Everybody here speaks to the API as a client does: again until told, under the same key.
 """
@@ -14,11 +15,18 @@ from typing import Any
 
 from tests.chaos.cluster import Cluster, effect
 from tests.chaos.http import Caller
+from tests.chaos.invariants import Testimony
 
 Tasks = dict[str, dict[str, Any]]
 ADD = {"operator_type": "task", "function": "tools.memory.increment", "args": ["total"]}
-ASK = {"operator_type": "task", "function": "human.request_approval"}
+ASK = {
+    "operator_type": "task",
+    "function": "human.request_approval",
+    "kwargs": {"approval_prompt": "Go on?", "manager_email": "a@b.example"},
+}
 FINAL = frozenset({"completed", "failed", "cancelled"})
+CHILD = {"name": "child", "tasks": {"a": effect(), "b": effect("a")}}
+"""What ``parent`` starts; to be found by that name in the folder of workflows."""
 
 
 def chain(rng: random.Random) -> Tasks:
@@ -80,9 +88,28 @@ def hopeless(rng: random.Random) -> Tasks:
 def asking(rng: random.Random) -> Tasks:
     return {
         "a": effect(),
-        "q": {**ASK, "kwargs": {"approval_prompt": "Go on?"}, "dependencies": ["a"]},
+        "q": {**ASK, "dependencies": ["a"]},
         "z": effect("q"),
     }
+
+
+def parent(rng: random.Random) -> Tasks:
+    children = {f"c{n}": {"workflow_name": "child"} for n in range(rng.randint(1, 3))}
+    both = {"operator_type": "child_workflow", "children": children, "dependencies": ["a"]}
+    return {"a": effect(), "both": both, "z": {**effect(), "dependencies": ["both"]}}
+
+
+def forked(rng: random.Random) -> Tasks:
+    fan = {"operator_type": "parallel", "branches": {"left": ["l1", "l2"], "right": ["r1"]}, "dependencies": ["a"]}
+    left = {"l1": effect(seconds=rng.choice([0, 0.05])), "l2": effect("l1")}
+    joined = {"operator_type": "join", "join_tasks": ["fan"], "join_mode": "all_of"}
+    return {"a": effect(), "fan": fan, **left, "r1": effect(), "j": joined, "z": {**effect(), "dependencies": ["j"]}}
+
+
+def late(rng: random.Random) -> Tasks:
+    """An approval whose time may end before anybody decides."""
+    policy = {"timeout": f"PT{rng.uniform(0.2, 1.5):.2f}S", "kill_on_timeout": False}
+    return {"q": {**ASK, "timeout_policy": policy}, "z": {**effect(), "dependencies": ["q"]}}
 
 
 def slow(rng: random.Random) -> Tasks:
@@ -104,36 +131,53 @@ SHAPES: tuple[Callable[[random.Random], Tasks], ...] = (
     flaky,
     hopeless,
     asking,
+    late,
+    parent,
+    forked,
     slow,
 )
 
 
 class Clients:
-    """Threads that start runs, look at them, decide and cancel, until they are told to stop."""
+    """Threads that start runs, look at them, decide, pause and cancel, until they are told to stop."""
 
     def __init__(self, cluster: Cluster, seed: int, most_open: int) -> None:
         self._port = cluster.services.port
         self._most_open = most_open
         self._no_more = threading.Event()
         self._over = threading.Event()
-        self.acknowledged: dict[str, str] = {}
-        """Run ids, by the key under which they were started."""
+        self._ended: set[str] = set()
+        self._paused: str | None = None
+        self.begun = 0
+        """Operations that had to be acknowledged sooner or later: starts."""
+        self.acknowledged: dict[str, str | None] = {}
+        """Run id → the key under which it was started."""
         self.told: list[tuple[str, str]] = []
+        self.decided: dict[str, str] = {}
         self.calls: Counter[str] = Counter()
+        self.failures: list[str] = []
+        """What no client should ever be told."""
+        early, long = (self._start, self._cancel, self._pause), (self._look, self._decide)
+        deeds = [*((one, self._no_more) for one in early), *((one, self._over) for one in long)]
         self._threads = [
             threading.Thread(
                 target=self._go_on, args=(deed, until, random.Random(f"{seed}{deed.__name__}")), daemon=True
             )
-            for until, deeds in ((self._no_more, (self._start, self._cancel)), (self._over, (self._look, self._decide)))
-            for deed in deeds
+            for deed, until in deeds
         ]
+        self._early = self._threads[: len(early)]
         for thread in self._threads:
             thread.start()
 
+    @property
+    def testimony(self) -> Testimony:
+        """What was told to anybody."""
+        return Testimony(self.acknowledged, self.told, self.decided)
+
     def calm(self) -> None:
-        """Start and cancel nothing any more; what waits for a decision still gets one."""
+        """Start, pause and cancel nothing any more; what waits for a decision still gets one."""
         self._no_more.set()
-        for thread in self._threads[:2]:
+        for thread in self._early:
             thread.join()
 
     def close(self) -> None:
@@ -146,63 +190,84 @@ class Clients:
         self, deed: Callable[[Caller, random.Random], float], until: threading.Event, rng: random.Random
     ) -> None:
         caller = Caller(self._port, timeout=10)
-        while not until.is_set():
+        while not until.is_set() or (self._paused is not None and deed == self._pause):
             try:
                 pause = deed(caller, rng)
-            except (OSError, http.client.HTTPException, ValueError):
+            except (OSError, http.client.HTTPException):
                 self.calls["lost"] += 1
                 pause = 0.1
+            except Exception as error:
+                self.failures.append(f"{deed.__name__}: {error!r}")
+                pause = 1.0
             until.wait(pause)
         caller.close()
 
+    def _told(self, run_id: str, status: str) -> None:
+        self.told.append((run_id, status))
+        if status in FINAL:
+            self._ended.add(run_id)
+
+    def _asked(self, what: str, code: int, answer: Any, *may_be: int) -> bool:
+        """True if it was done; nothing but ``may_be`` is a way to refuse it, and 503 is one always."""
+        self.calls[f"{what} {code}"] += 1
+        if code not in {200, 202, 503, *may_be}:
+            self.failures.append(f"{what}: {code} {answer}")
+        return code in {200, 202}
+
     def _start(self, caller: Caller, rng: random.Random) -> float:
-        if len(self.acknowledged) - len({one for one, status in self.told if status in FINAL}) > self._most_open:
+        if len(self.acknowledged) - len(self._ended) > self._most_open:
             return 0.05
-        key = f"key-{len(self.acknowledged)}"
+        key = f"key-{self.begun}"
         shape = rng.choice(SHAPES)
         document = {"name": shape.__name__, "tasks": shape(rng)}
-        for _ in range(600):
+        self.begun += 1
+        for _ in range(1_200):
             try:
-                code, answer = caller.start(document, key)
-            except (OSError, http.client.HTTPException, ValueError):
+                code, answer = caller.start(document, key, {"marker": key})
+            except (OSError, http.client.HTTPException):
                 self.calls["start lost"] += 1
-                code, answer = 0, {}
-            if code:
-                self.calls[f"start {code}"] += 1
-            if code == 202:
-                self.acknowledged[key] = answer["workflow_id"]
-                return 0.0
-            assert code in {0, 503}, (code, answer)
-            self._over.wait(0.1)
-        raise AssertionError(f"{key} could not be started for a minute")
+            else:
+                if self._asked("start", code, answer):
+                    self.acknowledged[answer["workflow_id"]] = key
+                    return 0.0
+            if self._over.wait(0.1):
+                break
+        raise AssertionError(f"{key} could not be started for minutes")
 
     def _look(self, caller: Caller, rng: random.Random) -> float:
-        done = {one for one, status in self.told if status in FINAL}
-        left = [one for one in list(self.acknowledged.values()) if one not in done]
-        for run_id in left[:50]:
+        left = [one for one in list(self.acknowledged) if one not in self._ended]
+        again = [rng.choice(self.told)[0]] if self.told else []
+        for run_id in left[:50] + again:
             code, answer = caller.ask("GET", f"/workflow/status/{run_id}")
-            self.calls[f"status {code}"] += 1
-            if code == 200:
-                self.told.append((run_id, answer["workflow_status"]))
-        again = rng.choice(self.told)[0] if self.told else None
-        if again is not None:
-            code, answer = caller.ask("GET", f"/workflow/status/{again}")
-            if code == 200:
-                self.told.append((again, answer["workflow_status"]))
+            if self._asked("status", code, answer):
+                self._told(run_id, answer["workflow_status"])
         return 0.05
 
     def _decide(self, caller: Caller, rng: random.Random) -> float:
         code, answer = caller.ask("GET", "/api/v1/approvals")
         for one in answer.get("data", ()) if code == 200 else ():
-            code, _ = caller.ask("POST", f"/api/v1/approvals/{one['key']}/{rng.choice(['approve', 'reject'])}", {})
-            self.calls[f"decide {code}"] += 1
+            verb = rng.choice(["approve", "reject"])
+            code, said = caller.ask("POST", f"/api/v1/approvals/{one['key']}/{verb}", {})
+            if self._asked("decide", code, said, 409, 410):
+                self.decided[one["key"]] = {"approve": "APPROVED", "reject": "DENIED"}[verb]
         return 0.2
 
     def _cancel(self, caller: Caller, rng: random.Random) -> float:
         if self.acknowledged and rng.random() < 0.3:
-            run_id = list(self.acknowledged.values())[-1]
+            run_id = list(self.acknowledged)[-1]
             code, answer = caller.ask("POST", f"/workflow/cancel/{run_id}", {})
-            self.calls[f"cancel {code}"] += 1
-            if code == 200:
-                self.told.append((run_id, answer.get("workflow_status") or answer.get("status") or "cancelled"))
+            if self._asked("cancel", code, answer, 409):
+                self._told(run_id, "cancelled")
         return 0.1
+
+    def _pause(self, caller: Caller, rng: random.Random) -> float:
+        """One run at a time stands still for a while."""
+        if self._paused is not None:
+            code, answer = caller.ask("POST", f"/workflow/unpause/{self._paused}", {})
+            if self._asked("unpause", code, answer, 409) or code == 409:
+                self._paused = None
+        elif self.acknowledged and not self._no_more.is_set():
+            self._paused = list(self.acknowledged)[-1]
+            code, answer = caller.ask("POST", f"/workflow/pause/{self._paused}", {})
+            self._asked("pause", code, answer, 409)
+        return rng.uniform(0.1, 0.6)
