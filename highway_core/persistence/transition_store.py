@@ -19,6 +19,9 @@ from highway_core.persistence.statements import transitions as sql
 
 Row = dict[str, Any]
 
+FENCES = 1_000
+"""How many fences may be given out between two entries of a run's log, or two versions of it: claims that come to
+nothing give some out. So what begins anew begins above whatever is still on its way from before."""
 INLINE_BYTES = 4096
 """A result up to this length comes with its task's row."""
 SECTIONS = ("consume", "drop", "new", "tasks", "queue", "log")

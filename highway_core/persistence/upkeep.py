@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from highway_core.lifecycle import RUN_FINAL, TASK_WAITING, QueueKind, RunMode, RunStatus, TaskStatus
 from highway_core.persistence.durable_connection import DurableConnection
 from highway_core.persistence.statements import upkeep as sql
+from highway_core.persistence.transition_store import FENCES
 
 REPAIRED = "queue_rows_repaired"
 """The counter of rows that were missing."""
@@ -118,7 +119,13 @@ class Upkeep:
             # Statements of their own: they see what was committed before the lock was ours.
             work = (QueueKind.WORK.value, queued, run_id, _AT_WORK, age)
             start = (QueueKind.START.value, queued, run_id, age, _WAITING_TASKS)
-            return self._connection.run(sql.REPAIR_WORK, work) or self._connection.run(sql.REPAIR_RUN, start)
+            rows = self._connection.run(sql.REPAIR_WORK, work)
+            rows += self._connection.run(sql.REPAIR_WAITS, (FENCES, age, run_id))
+            rows = rows or self._connection.run(sql.REPAIR_RUN, start)
+            rows += self._connection.run(sql.REPAIR_DEADLINE, (FENCES, run_id, age))
+            if rows:
+                self._connection.run(sql.GROW, (run_id,))
+            return rows
 
 
 def _seconds(value: Any) -> float | None:

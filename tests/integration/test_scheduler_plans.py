@@ -32,6 +32,8 @@ INSERT INTO workflow_definitions VALUES ('h', 'test', '{}', clock_timestamp());
 INSERT INTO schedules (schedule_id, workflow_name, definition_hash, expression, next_slot, paused)
 SELECT 's' || n, 'test', 'h', '@daily', clock_timestamp() + n * interval '1 minute', n % 2 = 0
   FROM generate_series(1, 5000) AS n;
+INSERT INTO approvals (approval_id, workflow_id, task_id, fence, status, prompt, assignee, choices_json, token_hash)
+SELECT 'a' || n, 'r' || n, 't', 1, 'PENDING', '', '', '[]', 'h' || n FROM generate_series(1, 5000) AS n;
 INSERT INTO events (name, payload_json, created_at)
 SELECT 'e' || n, '1', clock_timestamp() - n * interval '1 s' FROM generate_series(1, 5000) AS n;
 """
@@ -67,7 +69,7 @@ def connection(postgres_server: str) -> Iterator[DurableConnection]:
         (
             upkeep.LOST,
             (["running"], ["QUEUED"], ["WAITING_FOR_TIMER"], 10, "DURABLE", "r7", 500),
-            {"idx_workflows_open", "idx_tasks_workflow_status", "pk_task_queue"},
+            {"idx_workflows_open", "idx_tasks_workflow_status", "pk_task_queue", "idx_approvals_run"},
         ),
         (
             upkeep.LOCK_OLD_RUNS,

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from highway_core.engine.durable.timeouts import timeouts
 from highway_core.engine.run import Run
 from highway_core.engine.run_records import progress_of, task_columns
 from highway_core.engine.run_state import Instance
-from highway_core.lifecycle import QueueKind, RunStatus, TaskStatus
+from highway_core.lifecycle import TASK_WAITING, QueueKind, RunStatus, TaskStatus
 from highway_core.persistence.manager import TaskColumns
+from highway_core.persistence.transition_store import FENCES
 from highway_core.utils.json_values import dumps
 
 Row = dict[str, Any]
@@ -21,10 +23,6 @@ Row = dict[str, Any]
 _COLUMNS: dict[int, tuple[Any, TaskColumns]] = {}
 """By the identity of a node, which is kept with them so that its number cannot be another's. Bounded, see below."""
 _MOST_COLUMNS = 20_000
-
-FENCES = 1_000
-"""How many fences may be given out between two entries of a run's log, or two versions of it: claims that come to
-nothing give some out. So what begins anew begins above whatever is still on its way from before."""
 
 
 class Changes:
@@ -202,6 +200,8 @@ def _durable_progress(one: Instance) -> Mapping[str, Any]:
         left["key"] = one.key
     if one.added:
         left["added"] = one.added
+    if one.status in TASK_WAITING and (held := timeouts(one)):
+        left["timeouts"] = held
     return left
 
 

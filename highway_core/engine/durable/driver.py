@@ -16,7 +16,7 @@ from typing import Any
 
 from highway_core.engine.context import ChildOutcome
 from highway_core.engine.decisions import AwaitEvent, ChildRun
-from highway_core.engine.durable.changes import FENCES, queue_row
+from highway_core.engine.durable.changes import queue_row
 from highway_core.engine.durable.image import Image, ImageDriver
 from highway_core.engine.durable.keys import DurableKeys
 from highway_core.engine.durable.services import DurableServices, Hands, Job
@@ -29,7 +29,7 @@ from highway_core.engine.task_runner import Ask
 from highway_core.errors import DocumentError, RunError
 from highway_core.lifecycle import ApprovalStatus, QueueKind, RunStatus, TaskStatus
 from highway_core.persistence.limit_store import Limited
-from highway_core.persistence.transition_store import TransitionStore
+from highway_core.persistence.transition_store import FENCES, TransitionStore
 from highway_core.utils.approval_token import new_approval
 from highway_core.utils.json_values import dumps
 
@@ -39,6 +39,9 @@ _QUICK = 500
 """How many decisions that need no thread a run may take in one commit; more are queued."""
 _IN_A_ROW = 20
 """How many tasks of a run may be taken over one after the other while others wait."""
+
+_LONGEST = 2**31 - 1
+"""Seconds: more than a column holds."""
 
 _READY = frozenset({TaskStatus.QUEUED, TaskStatus.WAITING_FOR_CHILDREN})
 """What an instance is that is to be started, or asked again."""
@@ -302,6 +305,7 @@ class Driver(ImageDriver):
         self._put(image, instance.path, QueueKind.EVENT, status, ev=name, pl=str(instance.epoch))
         image.changes.add("names", name=name)
         instance.queued = True
+        instance.progress = {"event": name}  # that the sweep can put the row back
 
     def ask_person(self, steps: Steps, instance: Instance, decision: AwaitEvent) -> None:
         image = self.image_of(steps.run)
@@ -349,6 +353,7 @@ def start_row(
     run_id: str, workflow: CompiledWorkflow, inputs: Any, *, queue: str = "default", priority: int = 0
 ) -> dict[str, Any]:
     """A run to be created, as ``highway_start`` takes it."""
+    deadline = workflow.model.deadline
     return {
         "id": run_id,
         "name": workflow.model.name,
@@ -359,6 +364,7 @@ def start_row(
         "queue": queue,
         "prio": priority,
         "tags": dumps(workflow.model.tags) if workflow.model.tags else None,
+        "dl": None if deadline is None else min(math.ceil(deadline), _LONGEST),
     }
 
 

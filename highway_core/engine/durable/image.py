@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from highway_core.engine.asks import StepServices
 from highway_core.engine.decisions import Spawn
-from highway_core.engine.durable.changes import FENCES, Changes
+from highway_core.engine.durable.changes import Changes
 from highway_core.engine.durable.pace import Pace
 from highway_core.engine.durable.replay import NeedsReloadError, Replay, Row
 from highway_core.engine.durable.values import StoredValue, Values
@@ -23,6 +23,7 @@ from highway_core.engine.steps import Loop, Steps
 from highway_core.errors import StorageError
 from highway_core.lifecycle import RUN_FINAL, RunMode, RunStatus, TaskStatus
 from highway_core.persistence.durable_connection import moment_of
+from highway_core.persistence.transition_store import FENCES
 from highway_core.utils.clock import utc_now
 
 IN_QUEUE = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})

@@ -224,20 +224,21 @@ BEGIN
 END $$;
 
 -- Create runs, each with the message that begins it. [{by, id, name, hash, st, vars, inp, start, queue, prio, tags, ph,
--- who, depth, pr, pt, pb, sid, slot}]; ``by`` is the run that starts a child, and must be in ``fresh`` if that is given.
+-- who, depth, pr, pt, pb, sid, slot, dl}]; ``by`` is the run that starts a child, and must be in ``fresh`` if that is given.
 CREATE OR REPLACE FUNCTION highway_start(p_rows json, fresh text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
     WITH made AS (
         INSERT INTO workflows (workflow_id, workflow_name, mode, status, start_time, updated_at, start_task,
                 variables_json, inputs_json, definition_hash, owner, priority, tags_json, queue, payload_hash,
-                created_by, depth, parent_workflow_id, parent_task_id, parent_branch, schedule_id, slot, log_seq)
+                created_by, depth, parent_workflow_id, parent_task_id, parent_branch, schedule_id, slot, timeout_seconds,
+                log_seq)
         SELECT x.id, x.name, @DURABLE@, @RUN_PENDING@, clock_timestamp(), clock_timestamp(), x.start, x.vars, x.inp,
                x.hash, '', x.prio, x.tags, coalesce(x.queue, 'default'), x.ph, x.who, coalesce(x.depth, 0), x.pr, x.pt,
-               x.pb, x.sid, to_timestamp(x.slot), 1
+               x.pb, x.sid, to_timestamp(x.slot), x.dl, 1
           FROM json_to_recordset(p_rows) AS x(by text, id text, name text, hash text, vars text, inp text, start text,
                 queue text, prio integer, tags text, ph text, who text, depth integer, pr text, pt text, pb text,
-                sid text, slot double precision)
+                sid text, slot double precision, dl integer)
          WHERE fresh IS NULL OR x.by = ANY (fresh)
         ON CONFLICT DO NOTHING
         RETURNING workflow_id, queue, priority, created_by),
@@ -672,7 +673,7 @@ BEGIN
            progress_json = NULL
      WHERE workflow_id = p_run AND node IS NOT NULL AND status <> @COMPLETED@;
     UPDATE workflows SET status = @RUN_RUNNING@, end_time = NULL, error_message = NULL, result_json = NULL,
-           version = w.version + 1, log_seq = w.log_seq + 1, updated_at = clock_timestamp()
+           timeout_seconds = NULL, version = w.version + 1, log_seq = w.log_seq + 1, updated_at = clock_timestamp()
      WHERE workflow_id = p_run;
     INSERT INTO event_log (workflow_id, seq, at, kind, detail)
     VALUES (p_run, w.log_seq + 1, clock_timestamp(), 'operator.retry', p_by);
