@@ -77,8 +77,9 @@ BEGIN
         -- The run is looked up on its own: joined here, it makes the planner find tasks by their run alone.
         UPDATE tasks t
            SET version = (SELECT w.version + 1 FROM workflows w WHERE w.workflow_id = x.r),
-               updated_at = clock_timestamp(), status = x.st, attempt = x.a,
-               -- Claims that the run has not heard of had fences of their own; what is open is bound to those it gave.
+               updated_at = clock_timestamp(), status = x.st,
+               -- Claims that the run has not heard of had numbers of their own; what is open is bound to those it gave.
+               attempt = CASE WHEN x.ca IS NULL THEN x.a ELSE greatest(x.a, t.attempt) END,
                fence = CASE WHEN x.ca IS NULL THEN x.f ELSE greatest(x.f, t.fence) END,
                started_at = to_timestamp(x.sa), completed_at = to_timestamp(x.ca), ended_seq = x.es,
                error_message = x.er, result_value_json = x.rs, wake_up_at = to_timestamp(x.wk),
