@@ -150,7 +150,7 @@ CHECKS = {
 
 
 @dataclass(frozen=True)
-class Testimony:
+class Said:
     """What callers were told. ``acknowledged`` are runs, with the key under which each was started if it had one;
     ``told`` statuses of runs; ``decided`` decisions by approval."""
 
@@ -164,7 +164,7 @@ def broken(
     acknowledged: Iterable[str] = (),
     told: Iterable[tuple[str, str]] = (),
     *,
-    testimony: Testimony | None = None,
+    testimony: Said | None = None,
     spared: int = 0,
     but: Iterable[str] = (),
 ) -> dict[str, list[tuple[Any, ...]]]:
@@ -174,7 +174,7 @@ def broken(
     task may have been begun that do not count, because their worker was asked to stop; ``but`` are the beginnings of
     the names of checks to leave out.
     """
-    said = testimony or Testimony(dict.fromkeys(acknowledged), told)
+    said = testimony or Said(dict.fromkeys(acknowledged), told)
     connection = cluster.connect()
     try:
         with connection.cursor() as cursor:
@@ -184,7 +184,7 @@ def broken(
         connection.close()
 
 
-def take_down(cursor: Any, effects: Iterable[Effect], said: Testimony) -> None:
+def take_down(cursor: Any, effects: Iterable[Effect], said: Said) -> None:
     """Put what the outside world knows where the checks look for it."""
     cursor.execute("CREATE TEMP TABLE ledger (run text, task text, attempt integer, nonce text, at float8, seen json)")
     cursor.execute("CREATE TEMP TABLE acknowledged (id text, key text)")

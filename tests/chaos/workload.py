@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.chaos.cluster import Cluster, effect
 from tests.chaos.http import Caller
-from tests.chaos.invariants import Testimony
+from tests.chaos.invariants import Said
 
 Tasks = dict[str, dict[str, Any]]
 ADD = {"operator_type": "task", "function": "tools.memory.increment", "args": ["total"]}
@@ -170,9 +170,9 @@ class Clients:
             thread.start()
 
     @property
-    def testimony(self) -> Testimony:
+    def testimony(self) -> Said:
         """What was told to anybody."""
-        return Testimony(self.acknowledged, self.told, self.decided)
+        return Said(self.acknowledged, self.told, self.decided)
 
     def calm(self) -> None:
         """Start, pause and cancel nothing any more; what waits for a decision still gets one."""
