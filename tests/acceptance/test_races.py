@@ -1,9 +1,18 @@
-"""Callers and workers at the same thing at the same moment, each race with one winner; in full by ``tests.chaos``."""
+"""Callers and workers at the same thing at the same moment, each race with one winner.
+
+At full size: ``python -m tests.chaos races``.
+"""
 
 from __future__ import annotations
 
 from tests.chaos.cluster import Cluster
-from tests.chaos.races import cancel_against_completion, decisions, increments, same_keys
+from tests.chaos.races import (
+    cancel_against_completion,
+    decisions,
+    decisions_at_the_last_moment,
+    increments,
+    same_keys,
+)
 
 
 def test_cancel_races_completion(cluster: Cluster) -> None:
@@ -36,3 +45,13 @@ def test_approved_and_denied_at_the_same_moment_is_decided_once(cluster: Cluster
     cluster.services.answers("/readyz", within=30)
     seen = decisions(cluster, approvals=500, runs=10)
     assert sum(seen.values()) == 500
+
+
+def test_a_decision_at_the_instant_of_the_timeout_is_one_of_the_two(cluster: Cluster) -> None:
+    cluster.services.worker()
+    cluster.services.scheduler()
+    cluster.services.api()
+    cluster.services.answers("/readyz", within=30)
+    seen = decisions_at_the_last_moment(cluster, 60, seed=28)
+    print(seen)
+    assert set(seen) == {"APPROVED", "TIMEOUT"}

@@ -107,8 +107,8 @@ def forked(rng: random.Random) -> Tasks:
 
 
 def late(rng: random.Random) -> Tasks:
-    """An approval whose time may end before anybody decides."""
-    policy = {"timeout": f"PT{rng.uniform(0.2, 1.5):.2f}S", "kill_on_timeout": False}
+    """An approval whose time may end before anybody decides; long enough for the question itself to be asked."""
+    policy = {"timeout": f"PT{rng.choice([1.5, 3, 60])}S", "kill_on_timeout": False}
     return {"q": {**ASK, "timeout_policy": policy}, "z": {**effect(), "dependencies": ["q"]}}
 
 
