@@ -224,10 +224,7 @@ class Driver(ImageDriver):
                 raise RunError(f"Runs nest more than {MAX_RUN_DEPTH} deep; does '{name}' start itself?")
             workflow = self.durable.definitions.by_name(child.workflow_name, child.definition_id, self.store)
         except (RunError, DocumentError) as error:
-            outcome = ChildOutcome(child.branch, TaskStatus.FAILED, {}, str(error), run_id=run_id)
-            refused = {"branch": child.branch, "error": str(error), "run_id": run_id}
-            progress = dict(instance.progress or {})
-            instance.progress = {**progress, "refused": [*progress.get("refused", ()), refused]}
+            outcome = self.refuse_child(instance, child.branch, run_id, str(error))
             image.later.append(partial(run.scopes.child_over, instance, outcome))
             return
         row = start_row(run_id, workflow, child.inputs, queue=image.queue, priority=image.priority)
@@ -235,6 +232,14 @@ class Driver(ImageDriver):
         image.changes.add("children", by=run.run_id, **row)
         image.children.setdefault(instance.path, set()).add(run_id)
         self.enqueued += 1
+
+    @staticmethod
+    def refuse_child(instance: Instance, branch: str, run_id: str, error: str) -> ChildOutcome:
+        """Remember that a child run could not be started, and why; what its task is told of it."""
+        progress = dict(instance.progress or {})
+        refused = {"branch": branch, "error": error, "run_id": run_id}
+        instance.progress = {**progress, "refused": [*progress.get("refused", ()), refused]}
+        return ChildOutcome(branch, TaskStatus.FAILED, {}, error, run_id=run_id)
 
     def cancel_children(self, run: Run, instance: Instance) -> None:
         image = self.image_of(run)

@@ -283,6 +283,7 @@ def _to_task(driver: Driver, image: Image, instance: Instance, kind: QueueKind, 
         case QueueKind.APPROVAL:
             _approval(driver, image, instance, int(claim.payload or 0))
         case QueueKind.CHILD:
+            _refuse_child(driver, image, instance, claim)
             _child_over(driver, image, instance)
         case QueueKind.ITEMS:
             instance.added.extend(json.loads(claim.payload or "[]"))
@@ -312,6 +313,18 @@ def _decision(found: Row) -> Row:
         "decided_at": None if at is None else at.isoformat(),
         "comment": found["comment"],
     }
+
+
+def _refuse_child(driver: Driver, image: Image, instance: Instance, claim: Claim) -> None:
+    """The message may say that there is a run with the child's id that is not this task's: none was started."""
+    branch = claim.kind.partition(":")[2]
+    run_id = child_run_id(image.run_id, instance, branch)
+    if claim.payload == run_id and instance.status is TaskStatus.WAITING_FOR_CHILDREN:
+        image.children.get(instance.path, set()).discard(run_id)
+        driver.refuse_child(
+            instance, branch, run_id, "not started, because another run has its id; start its parent under another id"
+        )
+        image.changes.touch(instance)
 
 
 def _child_over(driver: Driver, image: Image, instance: Instance) -> None:

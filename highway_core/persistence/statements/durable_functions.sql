@@ -174,9 +174,15 @@ BEGIN
     PERFORM highway_start(p -> 'children', fresh);
     INSERT INTO task_queue AS old (workflow_id, task_id, kind, status, queue, priority, payload_json)
     SELECT x.r, x.t, x.k, @QUEUED@, w.queue, coalesce(w.priority, 0), x.pl
-      FROM json_to_recordset(p -> 'messages') AS x(by text, r text, t text, k text, pl text)
+      FROM (SELECT x.by, x.r, x.t, x.k, x.pl
+              FROM json_to_recordset(p -> 'messages') AS x(by text, r text, t text, k text, pl text)
+             UNION ALL -- A child that was not started, because another run has its id: its parent hears so.
+            SELECT x.by, x.pr, x.pt, @KIND_CHILD@ || ':' || x.pb, x.id
+              FROM json_to_recordset(p -> 'children') AS x(by text, id text, pr text, pt text, pb text)
+              JOIN workflows c ON c.workflow_id = x.id
+             WHERE (c.parent_workflow_id, c.parent_task_id, c.parent_branch) IS DISTINCT FROM (x.pr, x.pt, x.pb)) AS x
       JOIN workflows w ON w.workflow_id = x.r AND w.end_time IS NULL
-     WHERE x.by = ANY (fresh)
+     WHERE x.by = ANY (fresh) AND (x.k <> @KIND_CANCEL@ OR w.parent_workflow_id = x.by)
     -- Said again while somebody works on what was said before: he has not heard this, so he must come too late.
     ON CONFLICT ON CONSTRAINT pk_task_queue DO UPDATE
        SET status = excluded.status, fence = old.fence + 1, lease_until = NULL, worker_id = NULL,
