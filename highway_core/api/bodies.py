@@ -54,7 +54,7 @@ def read_query(model: type[Model]) -> Model:
 
 def reply(answer: BaseModel, status: int = 200) -> Response:
     """A model as the JSON of a response."""
-    return Response(answer.model_dump_json(), status=status, content_type="application/json")
+    return Response(answer.model_dump_json() + "\n", status=status, content_type="application/json")
 
 
 def _parsed(data: bytes) -> Any:

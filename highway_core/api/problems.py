@@ -88,7 +88,7 @@ def problem_response(refused: ApiError) -> Response:
         "error": refused.title,
         **refused.more,
     }
-    response = Response(json.dumps(body), status=refused.status, content_type=PROBLEM_TYPE)
+    response = Response(json.dumps(body) + "\n", status=refused.status, content_type=PROBLEM_TYPE)
     response.headers.extend(refused.headers)
     return response
 
@@ -166,7 +166,10 @@ def _of_http(error: HTTPException) -> ApiError:
     }
     code, title = known.get(status, ("http_error", error.name))
     headers = {name: value for name, value in error.get_headers() if name.lower() in {"allow", "retry-after"}}
-    return ApiError(status, code, title, error.description or "", headers=headers)
+    detail = error.description or ""
+    if status == 413 and request.is_json and request.max_content_length:
+        detail = f"A body may have {request.max_content_length:,} bytes here."
+    return ApiError(status, code, title, detail, headers=headers)
 
 
 def _unexpected(error: Exception) -> ApiError:

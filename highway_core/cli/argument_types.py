@@ -10,12 +10,30 @@ from typing import Any
 
 _LONGEST_RUN_ID = 200
 _LAST_PORT = 65535
+_LONGEST_EVENT = 300
+_NEW_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}", re.ASCII)
 _QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
 def run_id(text: str) -> str:
     if not text.strip() or not text.isprintable() or len(text) > _LONGEST_RUN_ID:
         raise argparse.ArgumentTypeError(f"a run id has 1 to {_LONGEST_RUN_ID} printable characters")
+    return text
+
+
+def new_run_id(text: str) -> str:
+    """What somebody may call a run; ids of child runs have slashes as well."""
+    if not _NEW_RUN_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: a run id has 1 to {_LONGEST_RUN_ID} letters, digits and any of '._:@-', and begins with a"
+            " letter or a digit"
+        )
+    return text
+
+
+def event_name(text: str) -> str:
+    if not 0 < len(text) <= _LONGEST_EVENT:
+        raise argparse.ArgumentTypeError(f"the name of an event has 1 to {_LONGEST_EVENT} characters")
     return text
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from highway_core.cli.argument_types import json_value, moment, names, port, positive, queue_name, rate, run_id
+from highway_core.cli.argument_types import (
+    event_name,
+    json_value,
+    moment,
+    names,
+    new_run_id,
+    port,
+    positive,
+    queue_name,
+    rate,
+    run_id,
+)
 from highway_core.cli.inputs import parse_var
 
 _EXIT_CODES = "exit codes: 0 done, or the run completed; 1 failed or could not be done; 2 bad usage"
@@ -80,7 +91,9 @@ def _add_submit(actions: Any) -> None:
     submit = _client_action(actions, "submit", "start a run")
     submit.add_argument("workflow", metavar="FILE|NAME", help="a document, or the name of a registered workflow")
     _add_inputs(submit)
-    submit.add_argument("--run-id", type=run_id, help="name of the run; the same name and inputs again: the same run")
+    submit.add_argument(
+        "--run-id", type=new_run_id, help="name of the run; the same name and inputs again: the same run"
+    )
     submit.add_argument("--key", metavar="TEXT", help="an idempotency key: used again, it means the same run")
     submit.add_argument("--priority", type=int, default=0, metavar="N", help="the highest is served first (default: 0)")
     submit.add_argument(
@@ -120,7 +133,7 @@ def _add_answers(actions: Any) -> None:
     approvals = _client_action(actions, "approvals", "the decisions that are waited for")
     approvals.add_argument("--limit", type=positive, default=100, metavar="N", help="at most so many (default: 100)")
     emit = _client_action(actions, "emit", "emit an event; runs that wait for it go on")
-    emit.add_argument("name", metavar="NAME")
+    emit.add_argument("name", metavar="NAME", type=event_name)
     emit.add_argument("--payload", type=json_value, default=None, metavar="JSON", help="what the event says")
 
 

@@ -19,6 +19,7 @@ from highway_core.engine.loader import Source, compile_document
 from highway_core.persistence.schedule_store import Schedule
 from highway_core.services.schedules import Schedules, open_schedules
 from highway_core.tools.registry import ToolRegistry
+from highway_core.utils.clock import utc_now
 
 _GIVEN = ("schedule", "start_date", "catchup", "max_active_runs")
 """Keys of a document that an option replaces."""
@@ -56,9 +57,7 @@ def _add(schedules: Schedules, options: Namespace, output: Output, settings: Set
     if options.json:
         output.say(as_text(_as_dict(made)))
     else:
-        output.say(
-            f"Schedule {made.schedule_id} ({made.expression}, {made.timezone}). Next run: {_clock(made.next_slot)}"
-        )
+        output.say(f"Schedule {made.schedule_id} ({made.expression}, {made.timezone}). Next run: {_next(made)}")
 
 
 def _trigger(schedules: Schedules, options: Namespace, output: Output) -> None:
@@ -87,9 +86,8 @@ def _list(schedules: Schedules, output: Output, *, as_json: bool) -> None:
 
 
 def _row(one: Schedule) -> tuple[str, ...]:
-    following = "paused" if one.paused else _clock(one.next_slot)
     name = printable(one.workflow_name)
-    return one.schedule_id, name, one.expression, one.timezone, following, str(one.active_runs)
+    return one.schedule_id, name, one.expression, one.timezone, _next(one), str(one.active_runs)
 
 
 def _as_dict(one: Schedule) -> dict[str, Any]:
@@ -109,8 +107,14 @@ def _as_dict(one: Schedule) -> dict[str, Any]:
     }
 
 
-def _clock(moment: datetime | None) -> str:
-    return "never" if moment is None else moment.strftime("%Y-%m-%d %H:%M UTC")
+def _next(one: Schedule) -> str:
+    """When it starts a run. A slot that has come waits for a Scheduler, or for the runs that there are to end."""
+    if one.paused:
+        return "paused"
+    if one.next_slot is None:
+        return "never"
+    text = one.next_slot.strftime("%Y-%m-%d %H:%M UTC")
+    return f"due since {text}" if one.next_slot <= utc_now() else text
 
 
 def _moment(moment: datetime | None) -> str | None:

@@ -62,7 +62,7 @@ def run(options: Namespace, output: Output) -> int:
         at_once.append(supervisor.kill)
         return supervisor.run()
     finally:
-        if server is not None and ours:
+        if server is not None and ours and server.is_running():
             output.say("Stopping the embedded PostgreSQL")
             server.stop()
         restore()

@@ -14,7 +14,7 @@ from highway_core.cli.text import printable
 
 _ENGINE = "HighwayEngine"
 _OURS = (_ENGINE, "HighwayScheduler", "HighwayWorker", "highway_core")
-_SERVICES = ("HighwayScheduler", "HighwayWorker", "highway_core.services", "highway_core.api")
+_SERVICES = ("HighwayScheduler", "HighwayWorker", "highway_core.services", "highway_core.api", "highway_core.tools")
 _SAID_BY_TASKS = "log"
 """The module of ``tools.log.*``, which writes to the engine's logger."""
 

@@ -74,6 +74,17 @@ def test_a_schedule_is_added_listed_paused_and_removed(services: Services) -> No
     assert services.cli("schedule", "list").out == "There are no schedules.\n"
 
 
+def test_a_slot_that_was_missed_is_said_to_be_due_and_not_to_come(services: Services) -> None:
+    head = "schedule: '0 6 * * *'\nstart_date: '2026-01-01T00:00:00'"
+    document = workflow("a: {function: tools.log.info, args: [tick]}", name="nightly", head=head)
+    file = services.command_line.write("nightly.yaml", document)
+    added = services.cli("schedule", "add", file)
+    assert "Next run: due since 2026-01-02 06:00 UTC" in added.out, added.err
+    assert "due since 2026-01-02 06:00 UTC" in services.cli("schedule", "list").lines[1]
+    services.cli("schedule", "pause", "nightly")
+    assert "Next run: paused" in services.cli("schedule", "add", file).out
+
+
 def test_a_schedule_is_triggered_beside_its_times(services: Services) -> None:
     file = services.command_line.write("nightly.yaml", SCHEDULED)
     assert services.cli("schedule", "add", file).code == 0

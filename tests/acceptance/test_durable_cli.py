@@ -245,6 +245,8 @@ def test_a_database_of_another_kind_is_refused(highway: CommandLine) -> None:
         ["resume", "--decision", "APPROVED"],
         ["resume", "--token", "t", "--approval", "a", "--decision", "APPROVED"],
         ["emit", "x", "--payload", "{no"],
+        ["emit", ""],
+        ["submit", "flow", "--run-id", "a b"],
         ["start-services", "--workers", "0"],
         ["start-api", "--port", "70000"],
         ["limits", "set", "table", "x"],

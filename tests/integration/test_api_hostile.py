@@ -126,6 +126,7 @@ def test_a_body_without_a_length_is_measured_too(api: Api) -> None:
         environ_overrides={"wsgi.input_terminated": True},
     )
     assert answer.status_code == 413
+    assert "100,000 bytes" in answer.get_json()["detail"]
 
 
 @pytest.mark.parametrize("field", ["status", "mode", "owner", "fence", "created_by", "created_at", "x"])
