@@ -65,6 +65,10 @@ class Sql:
     def commit(self, *runs: dict[str, Any], worker: str = "w", lease: float = 30.0, **parts: Any) -> list[str]:
         """The runs that were refused."""
         assert set(parts) <= set(PARTS)
+        versions = {run["r"]: run["v"] + 1 for run in runs}
+        for part in ("new", "tasks"):
+            if part in parts:
+                parts[part] = [{"v": versions[row["r"]], **row} for row in parts[part]]
         answer = self.value(
             "SELECT highway_commit(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [worker, lease, json.dumps(runs), *(as_json(parts.get(part)) for part in PARTS)],

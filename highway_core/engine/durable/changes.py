@@ -106,10 +106,11 @@ class Changes:
         new: list[Row] = []
         old: list[Row] = []
         for instance in self._dirty:
+            row = _row(run_id, version + 1, instance)
             if instance.stored:
-                old.append(_row(run_id, instance))
+                old.append(row)
             else:
-                new.append(_whole_row(run_id, instance, len(new)))
+                new.append(row | _lasting(instance, len(new)))
         if self.tokens:
             for row in (*new, *old):
                 row["tk"] = self.tokens.get(row["t"])
@@ -154,8 +155,8 @@ def queue_row(run_id: str, instance_path: str, kind: QueueKind | str, status: st
     return {"r": run_id, "t": instance_path, "k": str(kind), "st": status, "f": 0, "a": 0, **more}
 
 
-def _row(run_id: str, one: Instance) -> Row:
-    row: Row = {"r": run_id, "t": one.path, "st": one.status.value, "a": one.attempt, "f": one.epoch}
+def _row(run_id: str, version: int, one: Instance) -> Row:
+    row: Row = {"r": run_id, "t": one.path, "v": version, "st": one.status.value, "a": one.attempt, "f": one.epoch}
     row["sa"] = _epoch(one.started_at)
     row["ca"] = _epoch(one.completed_at)
     row["es"] = one.ended_seq
@@ -166,10 +167,10 @@ def _row(run_id: str, one: Instance) -> Row:
     return row
 
 
-def _whole_row(run_id: str, one: Instance, place: int) -> Row:
-    row = _row(run_id, one)
+def _lasting(one: Instance, place: int) -> Row:
+    """What of a row is written once."""
     columns = _columns(one)
-    row |= {"sc": one.scope.prefix, "nd": one.node.index, "op": columns.operator_type, "rt": columns.runtime}
+    row: Row = {"sc": one.scope.prefix, "nd": one.node.index, "op": columns.operator_type, "rt": columns.runtime}
     row |= {"fn": columns.function, "im": columns.image, "cm": columns.command_json, "ar": columns.args_json}
     row |= {"kw": columns.kwargs_json, "rk": columns.result_key, "de": columns.dependencies_json}
     created = _epoch(one.created_at) or 0.0

@@ -11,8 +11,8 @@ CREATE OR REPLACE FUNCTION highway_commit(
     p_runs json,                -- [{r, v, n, s, e, o, f}] run, version, last log seq, status, error, result, is final
     p_consume json,             -- [{r, t, k, f, h}] queue rows that we hold and that are done with (h: and that stay)
     p_drop json,                -- [{r, t}] tasks that have no queue rows any more
-    p_new json,                 -- [{r, t, …}] whole task rows
-    p_tasks json,               -- [{r, t, …}] what changes of task rows
+    p_new json,                 -- [{r, t, v, …}] whole task rows, v: the run's version from now on
+    p_tasks json,               -- [{r, t, v, …}] what changes of task rows
     p_queue json,               -- [{r, t, k, …}] queue rows
     p_log json,                 -- [{r, n, at, k, t, ft, a, d}]
     p_rare json                 -- see highway_commit_rare
@@ -53,14 +53,13 @@ BEGIN
                 command_json, args_json, kwargs_json, result_key, dependencies_json, ordinal, created_at, updated_at,
                 status, attempt, fence, started_at, completed_at, ended_seq, error_message, result_value_json,
                 wake_up_at, event_token, progress_json, worker_id)
-        SELECT x.r, x.t, x.sc, x.nd, w.version + 1, x.op, x.rt, x.fn, x.im, x.cm, x.ar, x.kw, x.rk, x.de, x.od,
+        SELECT x.r, x.t, x.sc, x.nd, x.v, x.op, x.rt, x.fn, x.im, x.cm, x.ar, x.kw, x.rk, x.de, x.od,
                to_timestamp(x.cr), clock_timestamp(), x.st, x.a, x.f, to_timestamp(x.sa), to_timestamp(x.ca), x.es,
                x.er, x.rs, to_timestamp(x.wk), x.tk, x.pg, p_worker
-          FROM json_to_recordset(p_new) AS x(r text, t text, sc text, nd integer, op text, rt text, fn text, im text,
-                cm text, ar text, kw text, rk text, de text, od bigint, cr double precision, st text, a integer,
+          FROM json_to_recordset(p_new) AS x(r text, t text, v bigint, sc text, nd integer, op text, rt text, fn text,
+                im text, cm text, ar text, kw text, rk text, de text, od bigint, cr double precision, st text, a integer,
                 f bigint, sa double precision, ca double precision, es bigint, er text, rs text,
                 wk double precision, tk text, pg text)
-          JOIN workflows w ON w.workflow_id = x.r
          WHERE x.r = ANY (fresh)
         ON CONFLICT ON CONSTRAINT uix_task_workflow_pair DO UPDATE
            SET scope = excluded.scope, node = excluded.node, version = excluded.version,
@@ -74,10 +73,8 @@ BEGIN
                worker_id = excluded.worker_id;
     END IF;
     IF p_tasks IS NOT NULL THEN
-        -- The run is looked up on its own: joined here, it makes the planner find tasks by their run alone.
         UPDATE tasks t
-           SET version = (SELECT w.version + 1 FROM workflows w WHERE w.workflow_id = x.r),
-               updated_at = clock_timestamp(), status = x.st,
+           SET version = x.v, updated_at = clock_timestamp(), status = x.st,
                -- Claims that the run has not heard of had numbers of their own; what is open is bound to those it gave.
                attempt = CASE WHEN x.ca IS NULL THEN x.a ELSE greatest(x.a, t.attempt) END,
                fence = CASE WHEN x.ca IS NULL THEN x.f ELSE greatest(x.f, t.fence) END,
@@ -85,8 +82,9 @@ BEGIN
                error_message = x.er, result_value_json = x.rs, wake_up_at = to_timestamp(x.wk),
                event_token = CASE WHEN x.st = @WAITING_FOR_EVENT@ THEN coalesce(x.tk, t.event_token) END,
                progress_json = x.pg, worker_id = p_worker
-          FROM json_to_recordset(p_tasks) AS x(r text, t text, st text, a integer, f bigint, sa double precision,
-                ca double precision, es bigint, er text, rs text, wk double precision, tk text, pg text)
+          FROM json_to_recordset(p_tasks) AS x(r text, t text, v bigint, st text, a integer, f bigint,
+                sa double precision, ca double precision, es bigint, er text, rs text, wk double precision, tk text,
+                pg text)
          WHERE t.workflow_id = x.r AND t.task_id = x.t AND x.r = ANY (fresh);
     END IF;
     IF p_queue IS NOT NULL THEN
@@ -109,21 +107,25 @@ BEGIN
       FROM json_to_recordset(p_log) AS x(r text, n bigint, at double precision, k text, t text, ft text, a integer,
             d text)
      WHERE x.r = ANY (fresh);
-    UPDATE workflows w
-       SET version = x.v + 1, log_seq = x.n, updated_at = clock_timestamp(),
-           status = coalesce(x.s, w.status),
-           error_message = CASE WHEN x.s IS NULL THEN w.error_message ELSE x.e END,
-           result_json = CASE WHEN x.s IS NULL THEN w.result_json ELSE x.o END,
-           end_time = CASE WHEN x.s IS NULL THEN w.end_time WHEN x.f THEN clock_timestamp() END
-      FROM json_to_recordset(p_runs) AS x(r text, v bigint, n bigint, s text, e text, o text, f boolean)
-     WHERE w.workflow_id = x.r AND x.r = ANY (fresh);
-    SELECT array_agg(x.r) INTO ended FROM json_to_recordset(p_runs) AS x(r text, f boolean)
-     WHERE x.f AND x.r = ANY (fresh);
+    WITH moved AS (
+        UPDATE workflows w
+           SET version = x.v + 1, log_seq = x.n, updated_at = clock_timestamp(),
+               status = coalesce(x.s, w.status),
+               error_message = CASE WHEN x.s IS NULL THEN w.error_message ELSE x.e END,
+               result_json = CASE WHEN x.s IS NULL THEN w.result_json ELSE x.o END,
+               end_time = CASE WHEN x.s IS NULL THEN w.end_time WHEN x.f THEN clock_timestamp() END
+          FROM json_to_recordset(p_runs) AS x(r text, v bigint, n bigint, s text, e text, o text, f boolean)
+         WHERE w.workflow_id = x.r AND x.r = ANY (fresh)
+        RETURNING x.r, x.f)
+    SELECT array_agg(moved.r) FILTER (WHERE moved.f) INTO ended FROM moved;
     IF ended IS NOT NULL THEN
         DELETE FROM task_queue WHERE workflow_id = ANY (ended);
     END IF;
     IF p_rare IS NOT NULL THEN
         PERFORM highway_commit_after(fresh, p_rare);
+    END IF;
+    IF cardinality(fresh) = json_array_length(p_runs) THEN
+        RETURN '{}';
     END IF;
     RETURN ARRAY(SELECT x.r FROM json_to_recordset(p_runs) AS x(r text) WHERE NOT x.r = ANY (fresh));
 END $$;
