@@ -65,7 +65,7 @@ def main() -> None:
     with running_server(options.data) as server, tempfile.TemporaryDirectory() as folder:
         everyone = contenders(options.venvs, options.systems)
         if options.profile:
-            print(*profile(everyone[0], server, Path(folder), PROFILED[options.profile](scale)), sep="\n")
+            print(*profile(everyone[0], server, Path(folder), PROFILED[options.profile](scale), scale.chain), sep="\n")
             return
         figures.setting = setting(server)
         for number in range(options.repetitions):
@@ -104,7 +104,7 @@ def measure(
 ) -> None:
     """One repetition of everything that is wanted of one system."""
     with server.database(contender.key) as url, running(contender, url, folder) as system:
-        warm_up(system)
+        warm_up(system, scale.chain)
         found = figures.systems[contender.name]
         for workload in WORKLOADS:
             if workload not in options.workloads or (workload == "W5" and not contender.sleeps):

@@ -19,13 +19,13 @@ SELECT funcname, calls, total_time, self_time FROM pg_stat_user_functions ORDER 
 """
 
 
-def profile(contender: Contender, server: Server, folder: Path, command: dict[str, Any]) -> Iterator[str]:
-    """Lines to print. ``command`` is what the client is asked to do (``{"do": "chains", …}``)."""
+def profile(contender: Contender, server: Server, folder: Path, command: dict[str, Any], chain: int) -> Iterator[str]:
+    """Lines to print. ``command`` is what the client is asked to do (``{"do": "chains", …}``); ``chain``: see warm_up."""
     contender = replace(contender, environ={**contender.environ, "BENCH_PROFILE": str(folder)})
     with server.database("profile") as url:
         _carry_out(url, f"ALTER DATABASE {url.partition('?')[0].rsplit('/', 1)[1]} SET track_functions = 'pl'")
         with running(contender, url, folder) as system:
-            warm_up(system)
+            warm_up(system, chain)
             _carry_out(url, "SELECT pg_stat_reset()")
             users = {"services": system.services, "PostgreSQL": [server.pid], "client": [system.client]}
             before = {user: cpu_seconds(pids) for user, pids in users.items()}

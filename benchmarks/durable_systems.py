@@ -127,10 +127,11 @@ def contenders(venvs: Path, wanted: set[str]) -> list[Contender]:
     return [make() for name, make in makers.items() if name in wanted]
 
 
-def warm_up(system: System) -> None:
-    """Until every process has begun to work, and caches and connections are there."""
+def warm_up(system: System, chain: int) -> None:
+    """Until every process has begun to work, caches and connections are there, and the long workflow is known."""
     for _ in range(2):
         system.call("chains", runs=100, steps=5)
         time.sleep(0.2)
+    system.call("chains", runs=4, steps=chain)
     system.call("fan_out", width=50)
     system.call("latency", samples=10)
