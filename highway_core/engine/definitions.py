@@ -14,16 +14,31 @@ from highway_core.engine.validation import Tools
 from highway_core.errors import DocumentError, RunError
 from highway_core.utils.naming import did_you_mean
 
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+def stamp(folders: Iterable[Path]) -> Stamp:
+    """Another one as soon as a document in one of the folders is another: path, time, size and inode of each."""
+    found = []
+    for file in _documents(folders):
+        try:
+            about = file.stat()
+        except OSError:
+            continue  # it has gone meanwhile
+        found.append((str(file), about.st_mtime_ns, about.st_size, about.st_ino))
+    return tuple(found)
+
 
 class Definitions:
     """The workflows that can be started by name: those given, then the files of ``folders`` in order.
 
-    A file is found by its stem, or by the ``name`` in it.
+    A file is found by its stem, or by the ``name`` in it, and read once.
     """
 
     def __init__(self, folders: Iterable[Path], tools: Tools, known: Iterable[CompiledWorkflow] = ()) -> None:
-        self._folders = [folder for folder in folders if folder.is_dir()]
+        self._folders = list(folders)
         self._tools = tools
+        self._names: dict[Path, str | None] = {}
         self._by_name = {workflow.model.name: workflow for workflow in known}
         self._by_hash = {workflow.definition_hash: workflow for workflow in known}
 
@@ -39,19 +54,30 @@ class Definitions:
         return self._by_name[name]
 
     def _load(self, name: str) -> CompiledWorkflow:
-        files = [file for folder in self._folders for file in sorted(folder.iterdir()) if file.suffix in SUFFIXES]
+        files = _documents(self._folders)
         for file in files:
             if file.stem == name:
                 return self._compiled(file)
         for file in files:
-            if file.suffix != ".py" and _name_in(file) == name:
+            if file.suffix != ".py" and self._name_in(file) == name:
                 return self._compiled(file)
-        where = ", ".join(str(folder) for folder in self._folders) or "no folder"
         hint = did_you_mean(name, [*self._by_name, *(file.stem for file in files)])
-        raise RunError(f"There is no workflow '{name}' in {where}. {hint or 'Set HIGHWAY_WORKFLOWS_DIR.'}")
+        where = f" in {', '.join(map(str, self._folders))}" if self._folders else ""
+        way_out = "Put its document there" if self._folders else "Set HIGHWAY_WORKFLOWS_DIR to the folder that has it"
+        raise RunError(f"There is no workflow '{name}'{where}. {hint or f'{way_out}.'}")
+
+    def _name_in(self, file: Path) -> str | None:
+        if file not in self._names:
+            self._names[file] = _name_in(file)
+        return self._names[file]
 
     def _compiled(self, file: Path) -> CompiledWorkflow:
         return compile_document(read_source(file), self._tools)[0]
+
+
+def _documents(folders: Iterable[Path]) -> list[Path]:
+    there = [folder for folder in folders if folder.is_dir()]
+    return [file for folder in there for file in sorted(folder.iterdir()) if file.suffix in SUFFIXES]
 
 
 def _name_in(file: Path) -> str | None:
