@@ -20,7 +20,7 @@ SELECT funcname, calls, total_time, self_time FROM pg_stat_user_functions ORDER 
 
 
 def profile(contender: Contender, server: Server, folder: Path, command: dict[str, Any], chain: int) -> Iterator[str]:
-    """Lines to print. ``command`` is what the client is asked to do (``{"do": "chains", …}``); ``chain``: see warm_up."""
+    """Lines to print. ``command``: what the client is asked to do (``{"do": "chains", …}``); ``chain``: see warm_up."""
     contender = replace(contender, environ={**contender.environ, "BENCH_PROFILE": str(folder)})
     with server.database("profile") as url:
         _carry_out(url, f"ALTER DATABASE {url.partition('?')[0].rsplit('/', 1)[1]} SET track_functions = 'pl'")
