@@ -58,13 +58,13 @@ class LostAnswers:
         return self._looks[0] - self._clock.monotonic() if self._looks else None
 
     def found(self, unsaved: Mapping[str, Sequence[Input]]) -> list[Claim]:
-        """What was claimed for us without our learning it. Nothing while something is ``unsaved``: it may be that."""
+        """What was claimed for us without our learning it; what is still to be stored we know of, and also that it was
+        no fault of its own if it has lost its lease meanwhile."""
         if not self._looks or self._looks[0] > self._clock.monotonic():
             return []
-        if unsaved:
-            self._store.excuse(_claims_of(unsaved))
-            return []
-        claims = self._store.adopt(self._hands.known())
+        ours = _claims_of(unsaved)
+        self._store.excuse(ours)
+        claims = self._store.adopt([*self._hands.known(), *ours])
         del self._looks[0]
         if claims:
             logger.info("%d claims had been made whose answer got lost", len(claims))

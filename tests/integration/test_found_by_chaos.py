@@ -54,6 +54,25 @@ def test_what_could_not_be_given_back_is_not_forgotten(
     office.stop()
 
 
+def test_claims_whose_answer_got_lost_are_found_by_a_worker_that_is_never_idle(
+    durable_url: str, tmp_path: Path
+) -> None:
+    """It always has claims that came with its last commit: those it knows of, and only those."""
+    office = Workers(durable_url, tmp_path, 0)
+    worker = Worker(office.settings)
+    runs = [office.submit({"a": held("a")}) for _ in range(3)]
+    heard, *unheard = worker._store.claim(("default",), 0, 200)
+    assert len(unheard) == 2
+    worker._answers.lost()
+    worker._take([heard], worker._unsaved, worker._versions)
+    inputs, _ = worker._gather()
+    assert {*inputs} == {*runs}
+    fences = dict(office.rows("SELECT workflow_id, fence FROM task_queue"))
+    assert fences == {heard.run_id: heard.fence} | {one.run_id: one.fence + 1 for one in unheard}
+    worker._connection.close()
+    office.stop()
+
+
 def test_a_cancelled_task_keeps_the_attempt_that_had_begun(durable_url: str, tmp_path: Path) -> None:
     """Whoever cancels may know the run from before its task was claimed: attempts only grow all the same."""
     with workers(durable_url, tmp_path, 1, poll_seconds=0.1) as office:
