@@ -10,6 +10,7 @@ from highway_core.api.access import authorise
 from highway_core.api.bodies import Answer, reply
 from highway_core.api.context import ApiContext
 from highway_core.api.openapi import document_text
+from highway_core.api.outages import is_news
 from highway_core.api.problems import ApiError
 from highway_core.api.routing import Routes, operations_of
 from highway_core.errors import StorageError
@@ -57,7 +58,8 @@ def ready(context: ApiContext) -> Response:
         require_schema(context.settings.database_url)
         backlog = context.reads.backlog(_ALIVE_SECONDS)
     except StorageError as error:
-        _log.info("not ready: %s", error)
+        if is_news(error):
+            _log.info("not ready: %s", error)
         answer = Ready(ready=False, database=False, work=False, oldest_claimable_seconds=None, live_workers=None)
         return reply(answer, 503)
     works = backlog.live_workers > 0 or backlog.oldest_claimable_seconds < _STALLED_SECONDS

@@ -14,6 +14,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from highway_core.api import outages
 from highway_core.errors import (
     ApprovalError,
     DocumentError,
@@ -69,6 +70,7 @@ def conflict(code: str, title: str, detail: str = "", **more: Any) -> ApiError:
 
 def install(app: Flask) -> None:
     """Let the application answer every exception with a problem document."""
+    outages.install(app)
     app.register_error_handler(Exception, answer_to)
 
 
@@ -149,7 +151,8 @@ def _of_engine(error: HighwayError) -> ApiError:
 
 
 def _of_storage(error: StorageError) -> ApiError:
-    _log.warning("%s %s: %s", request.method, request.path, error)
+    if outages.is_news(error):
+        _log.warning("%s %s: %s", request.method, request.path, error)
     detail = "The database cannot answer now. Nothing is known to have changed; repeat the request with the same key."
     headers = {"Retry-After": str(RETRY_SECONDS)}
     return ApiError(503, "database_unavailable", "The database is not available", detail, headers=headers)

@@ -21,6 +21,7 @@ from highway_core.utils.naming import did_you_mean
 _TASKS = 1_000
 _WIDTH = 100
 _RESULT_WIDTH = 1_000
+_USUAL_QUEUE = "default"
 
 
 def run(options: Namespace, output: Output) -> int:
@@ -83,6 +84,8 @@ def _standing(told: Json) -> str:
     parts = [f"{told['workflow_status']} ({told['state']})"]
     if told["workflow_status"] in (told["state"], RunStatus.PENDING):
         parts = [told["workflow_status"]]
+    if told["queue"] != _USUAL_QUEUE:
+        parts.append(f"queue {told['queue']}")
     parts.append(f"started {_clock(told['created_at'])} UTC")
     if told["ended_at"]:
         parts.append(f"took {_took(told['created_at'], told['ended_at'])}")

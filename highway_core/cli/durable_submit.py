@@ -75,7 +75,7 @@ def _announcement(started: Json) -> str:
 
 
 def _follow(client: DurableClient, run_id: str, options: Namespace, output: Output) -> int:
-    followed = FollowedRun(client, run_id)
+    followed = FollowedRun(client.patient(output.complain), run_id)
     try:
         told = followed.follow(_progress(options, output))
     except KeyboardInterrupt:

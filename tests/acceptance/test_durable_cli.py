@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.command_line import CommandLine, workflow
-from tests.hostile_server import Server, running_server
+from tests.hostile_server import Server, reply, running_server
 
 START = "2030-01-31T09:00:00+00:00"
 END = "2030-01-31T09:00:02+00:00"
@@ -38,6 +39,7 @@ def run(status: str = "completed", **more: Any) -> dict[str, Any]:
         "error": None,
         "created_at": START,
         "ended_at": END,
+        "queue": "default",
         "current_step": None,
         "result": {"total": 3},
         "summary": {"completed": 2},
@@ -78,6 +80,11 @@ def test_a_run_is_shown_with_its_tasks(durable: CommandLine, api: Server) -> Non
     assert "✓ a" in done.out
     assert "no money" in done.out
     assert api.received[-1].headers["authorization"] == "Bearer hw_k1_x"
+
+
+def test_a_queue_that_not_every_worker_serves_is_shown(durable: CommandLine, api: Server) -> None:
+    says(api, "/workflow/status/r1", run("PENDING", queue="slow", ended_at=None))
+    assert "   PENDING, queue slow, started 2030-01-31 09:00:00 UTC" in durable("durable", "status", "r1").lines
 
 
 def test_a_run_is_shown_as_json_and_nothing_else(durable: CommandLine, api: Server) -> None:
@@ -219,6 +226,22 @@ def test_a_followed_run_gives_its_own_exit_code(durable: CommandLine, api: Serve
     assert "Completed: 2" in done.out
     assert ('Result: {"total":3}' in done.out) == (code == 0)
     assert ("durable retry r1" in done.out) == (code == 1)
+
+
+def test_a_run_is_followed_through_an_outage_which_is_said_once(durable: CommandLine, api: Server) -> None:
+    started = {"workflow_id": "r1", "workflow_name": "testing", "status": "PENDING", "created": True}
+    away = reply(
+        json.dumps({"code": "database_unavailable", "detail": "The database is away."}).encode(), status="503 X"
+    )
+    back = reply(json.dumps(run()).encode())
+    asked = itertools.count()
+    says(api, "/workflow/start", started, "202 Accepted")
+    says(api, "/workflow/history/r1", {"events": [], "next_after": None})
+    api.on("/workflow/status/r1", lambda *given: next(turns)(*given))
+    done = durable("durable", "submit", "testing", "--wait")
+    assert done.code == 0, done.err
+    assert done.err.count("The database is away.") == 1
+    assert done.err.count("The run can be seen again.") == 1
 
 
 def test_no_database_and_no_api_is_a_sentence_that_says_how_to_get_one(highway: CommandLine) -> None:

@@ -255,9 +255,10 @@ def test_a_database_that_is_not_there_shows_as_503_without_the_password(caplog: 
     runs = DurableRuns(settings.database_url, durable_services(settings))
     app = create_app(context=context_over(settings, runs, ToolRegistry()))
     client = app.test_client()
-    for path in ("/workflows", "/readyz"):
+    for path in ("/workflows", "/readyz", "/workflows", "/workflow/status/r"):
         answer = client.get(path)
         assert answer.status_code == 503
         assert "hunter2" not in answer.text
+    assert caplog.text.count("could not be reached") == 1, "said once, not for every request"
     assert client.get("/healthz").get_json() == {"status": "ok"}
     assert "hunter2" not in caplog.text

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from highway_core.cli.durable_clients.answers import RefusedError, Request, json_of
+from highway_core.cli.durable_clients.answers import TIMEOUT, UNREACHABLE, RefusedError, Request, json_of
 from highway_core.cli.durable_clients.client import DurableClient, Start
+from highway_core.cli.durable_clients.patience import PatientTransport
 from highway_core.errors import DocumentError
+from highway_core.services.loop import Backoff
 
 
 class Answering:
@@ -116,3 +118,37 @@ def test_an_answer_that_is_not_json_is_not_taken_for_one(body: bytes) -> None:
 def test_a_problem_of_an_unknown_shape_is_still_a_refusal(body: bytes) -> None:
     with pytest.raises(RefusedError, match="HTTP 500"):
         json_of(500, body)
+
+
+class Flickering:
+    """A transport that fails as often as it is told to, then answers."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self._failures = list(failures)
+
+    def send(self, _request: Request) -> tuple[int, bytes]:
+        if self._failures:
+            raise self._failures.pop(0)
+        return 200, b"{}"
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+def test_who_is_patient_asks_until_somebody_answers_and_says_so_once() -> None:
+    said: list[str] = []
+    away = [RefusedError(0, UNREACHABLE, "Nobody is there."), RefusedError(0, TIMEOUT, "Nobody answers.")]
+    patient = PatientTransport(Flickering(*away), said.append, Backoff(0, 0))
+    assert patient.send(Request("GET", "/workflows", {})) == (200, b"{}")
+    assert said == [
+        "The run goes on, but cannot be seen: Nobody is there. Asking again …",
+        "The run can be seen again.",
+    ]
+
+
+def test_patience_ends_where_somebody_answers_and_says_no() -> None:
+    said: list[str] = []
+    answering = Answering({"code": "run_not_found", "detail": "There is no run 'r'."}, status=404)
+    with pytest.raises(RefusedError, match="There is no run"):
+        DurableClient(answering).patient(said.append).status("r")
+    assert said == []

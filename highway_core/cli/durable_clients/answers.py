@@ -9,6 +9,10 @@ from typing import Any, NoReturn, Protocol
 
 from highway_core.errors import DocumentError, HighwayError, Problem
 
+UNREACHABLE, TIMEOUT = "unreachable", "timeout"
+NOBODY_THERE = frozenset({UNREACHABLE, TIMEOUT})
+"""Codes of refusals that no API has spoken."""
+
 
 class RefusedError(HighwayError):
     """A request that was understood and refused; ``code`` is the stable word of the problem document."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from highway_core.cli.durable_clients.answers import Request, Transport, json_of
+from highway_core.cli.durable_clients.patience import PatientTransport
 from highway_core.cli.durable_database import with_database
 from highway_core.config import Settings
 
@@ -39,6 +40,10 @@ class DurableClient:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+
+    def patient(self, say: Callable[[str], None]) -> DurableClient:
+        """The same for who only looks: that nobody answers is said once, and asked again until somebody does."""
+        return DurableClient(PatientTransport(self._transport, say))
 
     def start(self, wanted: Start) -> Json:
         """A new run, or the one that was started before under the same id or key."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import requests
 import requests.auth
 
-from highway_core.cli.durable_clients.answers import RefusedError, Request
+from highway_core.cli.durable_clients.answers import TIMEOUT, UNREACHABLE, RefusedError, Request
 from highway_core.errors import ConfigError
 
 _CONNECT_SECONDS = 5.0
@@ -34,11 +34,11 @@ class HttpTransport:
                 allow_redirects=False,
             )
         except requests.Timeout:
-            raise RefusedError(0, "timeout", f"The API at {self._endpoint} does not answer in time.") from None
+            raise RefusedError(0, TIMEOUT, f"The API at {self._endpoint} does not answer in time.") from None
         except requests.RequestException as error:
             raise RefusedError(
                 0,
-                "unreachable",
+                UNREACHABLE,
                 f"There is no API at {self._endpoint} ({_reason(error)}). Start one with 'highway durable start-api',"
                 " or correct --api or HIGHWAY_API_ENDPOINT.",
             ) from None
