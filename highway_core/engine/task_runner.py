@@ -179,6 +179,11 @@ class TaskRunner:
                 )
         return ExecutionContext(self.registry, self._bulkheads, resources, self._settings, tool)
 
+    def unreleased(self) -> list[str]:
+        """The runs whose tasks were carried out here and that nobody has said to be over."""
+        with self._lock:
+            return list(self._resources)
+
     def release(self, run_id: str) -> None:
         """The run is over: let go of what its containers left."""
         resources = self._resources.pop(run_id, None)

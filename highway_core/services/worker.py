@@ -352,6 +352,10 @@ class Worker:
         moment, threads = self._connection.fetch(upkeep.WORKER_SEEN, mine + others)[0]
         self._offset = datetime.fromtimestamp(float(moment), UTC) - self._clock.now()
         self._driver.threads = self._concurrency + int(threads)
+        runner = self._driver.services.runner
+        if unreleased := runner.unreleased():
+            for (run_id,) in self._connection.fetch(upkeep.OVER, (unreleased,)):
+                runner.release(run_id)  # it has ended elsewhere
         self._registered_at = now
 
     def _now(self) -> datetime:

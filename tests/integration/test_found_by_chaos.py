@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,3 +89,23 @@ def test_a_cancelled_task_keeps_the_attempt_that_had_begun(durable_url: str, tmp
         ((status, attempt, last),) = office.rows(row, run_id)
         assert (status, attempt) == ("cancelled", 1)
         assert last >= fence
+
+
+def test_what_a_run_has_left_at_a_worker_goes_though_it_ends_elsewhere(durable_url: str, tmp_path: Path) -> None:
+    office = Workers(durable_url, tmp_path, 0, poll_seconds=0.1)
+    worker = Worker(office.settings)
+    runner = worker._driver.services.runner
+    ended, open_still = (office.submit({"a": held("a", 600)}) for _ in range(2))
+
+    def turn() -> set[str]:
+        worker.run_once()
+        return {*runner.unreleased()}
+
+    assert eventually(lambda: turn() == {ended, open_still})
+    office.runs.cancel(ended, "test")
+    worker._registered_at = -math.inf  # as time goes by
+    assert turn() == {open_still}
+    worker._hands.give_up(worker._hands.held(), "the test is over")
+    worker._hands.close()
+    worker._connection.close()
+    office.stop()

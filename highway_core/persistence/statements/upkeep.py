@@ -210,3 +210,8 @@ SELECT extract(epoch FROM clock_timestamp()), coalesce(sum(concurrency), 0) FROM
 """  # noqa: S608 - put together from this page alone
 GONE = "DELETE FROM workers WHERE worker_id = %s"
 FORGET_DEAD = "DELETE FROM workers WHERE seen_at < statement_timestamp() - %s * interval '1 second'"
+# %s: runs. Those that are over, or that are there no more.
+OVER = """
+SELECT one FROM unnest(%s::text[]) AS one
+ WHERE NOT EXISTS (SELECT 1 FROM workflows w WHERE w.workflow_id = one AND w.end_time IS NULL)
+"""
