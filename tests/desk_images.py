@@ -27,6 +27,7 @@ def dump(image: Image) -> Dump:
         "run.log_seq": image.changes.log_seq,
         "run.children": _children(image),
         "run.in_queue": {one.path for one in image.in_queue},
+        "run.tasks": (run.scopes.open_iterations, run.scopes.tasks),
         "run.ready": {
             one.path
             for one in (*image.ready, *image.backlog)

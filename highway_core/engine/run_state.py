@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -219,13 +219,14 @@ class Scope:
 
         True if a result key lost its value by that.
         """
-        own = self.outputs.maps[0] if isinstance(self.outputs, ChainMap) else self.outputs
+        own = _own(self.outputs)
         if node.task_id not in own:
             return False
-        value = own.pop(node.task_id)
+        value = _peek(own, node.task_id)
+        del own[node.task_id]
         key = node.task.result_key
-        results = self.results.maps[0] if isinstance(self.results, ChainMap) else self.results
-        if key is None or results.get(key) is not value:  # another arm may have set the same key since
+        results = _own(self.results)
+        if key is None or _peek(results, key) is not value:  # another arm may have set the same key since
             return False
         del results[key]
         return True
@@ -248,7 +249,7 @@ class Scope:
         ]
         if key is not None and others:
             last = max(others, key=lambda one: one.completed_at or one.created_at)
-            self.results[key] = self.outputs[last.node.task_id]
+            self.results[key] = _peek(_own(self.outputs), last.node.task_id)
 
     def all_open(self) -> Iterator[Instance]:
         """Every open instance of this scope and of the scopes inside it."""
@@ -266,6 +267,17 @@ class Scope:
             for instance in chosen
             if instance.node.task.result_key is not None and instance.status is TaskStatus.COMPLETED
         }
+
+
+def _own(values: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What a scope has by itself."""
+    return values.maps[0] if isinstance(values, ChainMap) else values
+
+
+def _peek(own: MutableMapping[str, Any], name: str) -> Any:
+    """The value, or what stands for it if it would have to be read (``durable.values``)."""
+    peek: Callable[[str], Any] = getattr(own, "peek", own.get)
+    return peek(name)
 
 
 def _child_map(outer: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

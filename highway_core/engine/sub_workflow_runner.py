@@ -37,6 +37,9 @@ class SubWorkflowRunner:
         self._run = run
         self.index: dict[str, Scope] | None = None
         """If it is a dict: every iteration that is not over, by its path prefix."""
+        self.open_iterations = 0
+        self.tasks = 0
+        """In the open iterations."""
 
     def spawn(self, instance: Instance, decision: Spawn) -> None:
         """Take up a decision. ``while`` decides anew after each iteration and gets to see the last one only."""
@@ -71,6 +74,8 @@ class SubWorkflowRunner:
             frame = LoopFrame(instance.node.written, index=child.index)
         scope = Scope.iteration(instance, frame, child.shared, self._run.now())
         instance.scope.inner.add(scope)
+        self.open_iterations += 1
+        self.tasks += len(scope.instances)
         if self.index is not None:
             self.index[scope.prefix] = scope
             for one in scope.instances:
@@ -88,6 +93,9 @@ class SubWorkflowRunner:
         waiting = [scope]
         while waiting:
             one = waiting.pop()
+            if not one.dead:
+                self.open_iterations -= 1
+                self.tasks -= len(one.instances)
             one.dead = True
             if self.index is not None:
                 self.index.pop(one.prefix, None)

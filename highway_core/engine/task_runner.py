@@ -26,6 +26,7 @@ from highway_core.engine.operator_handlers import HANDLERS, WORKING
 from highway_core.engine.policies import DataGuard, RetryPolicy
 from highway_core.engine.resource_manager import ContainerResourceManager
 from highway_core.errors import (
+    ConnectionLostError,
     ExpressionError,
     GuardError,
     PermanentTaskError,
@@ -127,7 +128,8 @@ class TaskRunner:
         return known
 
     def run(self, ask: Ask) -> Outcome:
-        """Ask the handler. Never raises, but for KeyboardInterrupt where the ask is interruptible."""
+        """Ask the handler. Never raises, but for KeyboardInterrupt where the ask is interruptible, and
+        ConnectionLostError where a result that the task refers to cannot be read now."""
         task = ask.node.task
         try:
             first = ask.progress is None and ask.children is None
@@ -135,6 +137,8 @@ class TaskRunner:
                 _check(task.preconditions, ask.view, "Precondition")
             decision = HANDLERS[task.operator_type](task, self._context(ask))
             return self._completed(ask, decision) if isinstance(decision, Finish) else decision
+        except ConnectionLostError:  # not the tool's, which are TaskErrors by now
+            raise
         except BaseException as error:  # user work may raise anything
             if ask.interruptible and isinstance(error, KeyboardInterrupt):
                 raise

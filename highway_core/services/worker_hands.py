@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
 
 from highway_core.engine.durable.inputs import Answer, Input, TimedOut
 from highway_core.engine.durable.services import Job
-from highway_core.engine.task_runner import Failure, TaskRunner
+from highway_core.engine.task_runner import Failure, Outcome, TaskRunner
+from highway_core.errors import ConnectionLostError
 from highway_core.lifecycle import QueueKind
 from highway_core.utils.clock import SystemClock
 from highway_core.utils.stopping import StopScope
+
+logger = logging.getLogger("HighwayWorker")
 
 _AHEAD_SECONDS = 0.03
 """Work is accepted that will have a thread within this time."""
 _MOST_AHEAD = 200
 _LONGEST_WAIT = 1.0
 """Seconds that something waits here for a thread; then others may have it."""
+_PAUSE = 0.5
+"""Seconds until the database is tried again."""
 _WEIGHT = 0.1
 """Of the newest duration in the running mean."""
 
@@ -208,7 +214,7 @@ class WorkerHands:
                 self._came.pop(attempt, None)
                 self._begun.add(attempt)
             began = clock.monotonic()
-            outcome = self._runner.run(job.ask)
+            outcome = self._outcome(job)
             seconds = clock.monotonic() - began
             self._mean += (seconds - self._mean) * _WEIGHT
             with self._lock:
@@ -221,6 +227,16 @@ class WorkerHands:
                 self._post(job.run_id, Answer(job, outcome, seconds))
             if surplus:
                 return
+
+    def _outcome(self, job: Job) -> Outcome:
+        """A database that is away holds up an attempt that refers to what is in there, and fails nothing."""
+        while True:
+            try:
+                return self._runner.run(job.ask)
+            except ConnectionLostError as error:
+                logger.debug("task '%s' of run '%s' has to wait: %s", job.path, job.run_id, error)
+                if job.ask.tool.stop.wait(_PAUSE):
+                    return Failure(str(error))
 
 
 def _attempt(job: Job) -> Attempt:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from highway_core.engine.durable import desk
 from highway_core.engine.durable.services import DurableServices
+from highway_core.errors import ConnectionLostError
 from highway_core.lifecycle import QueueKind, RunStatus, TaskStatus
 from tests.desk_runs import compiled, durable_end, hold_invariants, services_for, write_children
-from tests.desks import LONG_AGO, Desks
+from tests.desks import LONG_AGO, Desks, Seat
 
 _numbers = count(1)
 
@@ -187,3 +189,88 @@ def test_counts_from_several_desks_are_exact(desks: Desks) -> None:
         desks.step()
     ended(desks, run_id)
     assert durable_end(desks, run_id)["memory"] == {"n": 60}
+
+
+BIG = "x" * 5_000
+
+
+def begin_of(desks: Desks, tasks: dict[str, Any], turns: int) -> tuple[str, Seat]:
+    """A run of which one seat has made so many turns."""
+    run_id = start(desks, tasks)
+    seat = desks.seats[0]
+    for _ in range(turns):
+        desks.claim(seat, 1, 5)
+        desks.answer(seat)
+        desks.process(seat, 10)
+    return run_id, seat
+
+
+def test_a_large_result_is_let_go_when_it_is_stored_and_read_where_it_is_named(desks: Desks) -> None:
+    wait = {"operator_type": "wait", "wait_for": "PT5S", "dependencies": ["a"]}
+    named = {"b": call("test.echo", "{{r}}", dependencies=["w"]), "c": call("test.echo", "{{a}}", dependencies=["w"])}
+    run_id, seat = begin_of(desks, {"a": call("test.echo", BIG, result_key="r"), "w": wait, **named}, 3)
+    image = seat.driver.images[run_id]
+    a = image.instance("a")
+    assert a is not None
+    assert (a.status, a.result_text) == (TaskStatus.COMPLETED, None)
+    image.run.root.outputs.peek("a").let_go()  # type: ignore[attr-defined]
+    assert ended(desks, run_id) == dict.fromkeys("abcw", "completed")
+    assert {name: durable_end(desks, run_id)["values"][name] for name in "abc"} == dict.fromkeys("abc", BIG)
+
+
+def test_a_decision_waits_for_a_database_that_it_has_to_read(
+    desks: Desks, services: DurableServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = iter([True, True, False])
+
+    def read(run_id: str, path: str) -> str:
+        if next(fails):
+            raise ConnectionLostError("The test has taken the database away.")
+        return services.read_result(run_id, path)
+
+    wait = {"operator_type": "wait", "wait_for": "PT5S", "dependencies": ["a"]}
+    check = {"operator_type": "condition", "condition": f"{{{{a}}}} == '{BIG}'", "dependencies": ["w"]}
+    arms = {"yes": call("test.echo", 1, dependencies=["c"]), "no": call("test.echo", 2, dependencies=["c"])}
+    tasks = {"a": call("test.echo", BIG), "w": wait, "c": {**check, "if_true": "yes", "if_false": "no"}, **arms}
+    run_id, _ = begin_of(desks, tasks, 3)
+    for seat in desks.seats:
+        seat.desk.forget(list(seat.driver.images))
+        monkeypatch.setattr(seat.desk._large, "fetch", read)
+    assert ended(desks, run_id) == {**dict.fromkeys(["a", "c", "w", "yes"], "completed"), "no": "skipped"}
+    assert next(fails, None) is None
+    assert sum(one.startswith("lost") for one in desks.history) == 2
+
+
+def test_inputs_that_are_variables_too_are_kept_once(desks: Desks) -> None:
+    workflow = compiled({"a": call("test.echo", "{{big}}")}, desks.services, variables={"big": "", "other": [1]})
+    run_id = desks.start(f"{desks.queue}-run", workflow, {"big": [BIG]})
+    seat = desks.seats[0]
+    seat.hands.places = 0
+    desks.claim(seat, 0, 5)
+    desks.process(seat, 10)
+    seat.desk.forget([run_id])
+    desks.claim(seat, 1, 0)
+    desks.process(seat, 10)
+    run = seat.driver.images[run_id].run
+    assert run.variables == {"big": [BIG], "other": [1]}
+    assert run.variables["big"] is run.inputs["big"]
+
+
+def test_images_that_are_too_heavy_are_forgotten_but_not_for_one_that_is_so_alone(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = {"operator_type": "wait", "wait_for": "PT5S"}
+    seat = desks.seats[0]
+
+    def kept(name: str, tasks: dict[str, Any]) -> set[str]:
+        desks.start(f"{desks.queue}-{name}", compiled(tasks, desks.services))
+        desks.claim(seat, 0, 5)
+        desks.process(seat, 10)
+        return {run_id.rpartition("-")[2] for run_id in seat.driver.images}
+
+    monkeypatch.setattr(desk, "_MOST_BYTES", 40_000)
+    for number in range(8):
+        small = kept(f"{number}", {"w": wait})
+    assert small == {"3", "4", "5", "6", "7"}
+    assert kept("heavy", {f"w{number}": wait for number in range(100)}) == {"7", "heavy"}
+    assert kept("8", {"w": wait}) == {"heavy", "8"}

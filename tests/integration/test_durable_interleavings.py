@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from highway_core.engine.durable import driver
+from highway_core.engine.durable import driver, image
 from highway_core.engine.durable.services import DurableServices
 from highway_core.lifecycle import RunStatus
+from highway_core.persistence import transition_store
 from tests.desk_runs import (
     compiled,
     durable_end,
@@ -31,6 +31,8 @@ _numbers = count(1)
 some = settings(max_examples=75, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 windows = st.sampled_from([1, 2, 3, 200])
 quick = st.sampled_from([1, 2, 5, 500])
+inline = st.sampled_from([0, 2, transition_store.INLINE_BYTES])
+limits = st.tuples(windows, quick, inline)
 
 
 @pytest.fixture
@@ -40,32 +42,37 @@ def services(durable_url: str, tmp_path: Path) -> DurableServices:
 
 
 @pytest.fixture(autouse=True)
-def _quick_decisions() -> Iterator[None]:
-    before = driver._QUICK
-    yield
-    driver._QUICK = before
+def _limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test sets them to."""
+    monkeypatch.setattr(driver, "_QUICK", driver._QUICK)
+    for module in (image, transition_store):
+        monkeypatch.setattr(module, "INLINE_BYTES", module.INLINE_BYTES)
+
+
+def _open(url: str, services: DurableServices, seed: int, seats: int, within: tuple[int, int, int]) -> Desks:
+    services.run_window, driver._QUICK, inline_bytes = within
+    image.INLINE_BYTES = transition_store.INLINE_BYTES = inline_bytes
+    desks = Desks(url, services, seed, seats=seats, queue=f"q{next(_numbers)}", look=0.3)
+    for seat in desks.seats:
+        seat.desk._large._most = 0  # none is kept but the one that was used last
+    return desks
 
 
 @some
-@given(
-    spiced_workflows(), st.integers(0, 2**32), windows, quick, st.integers(1, 3), st.sampled_from([(), MILD, FAULTS])
-)
+@given(spiced_workflows(), st.integers(0, 2**32), limits, st.integers(1, 3), st.sampled_from([(), MILD, FAULTS]))
 def test_a_run_ends_as_in_local_mode_whatever_happens_to_the_processes(
     durable_url: str,
     services: DurableServices,
     draft: Draft,
     seed: int,
-    window: int,
-    most: int,
+    within: tuple[int, int, int],
     seats: int,
     faults: tuple[str, ...],
 ) -> None:
-    services.run_window, driver._QUICK = window, most
-    number = next(_numbers)
     workflow = compiled(draft.tasks, services)
-    desks = Desks(durable_url, services, seed, seats=seats, queue=f"q{number}", look=0.3)
+    desks = _open(durable_url, services, seed, seats, within)
     try:
-        run_id = desks.start(f"run-{number}", workflow)
+        run_id = desks.start(f"run-{desks.queue}", workflow)
         desks.faults = faults
         for _ in range(desks.random.randint(10, 80)):
             desks.step()
@@ -86,22 +93,19 @@ def _loops_try_again(draft: Draft) -> bool:
 
 
 @some
-@given(wild_workflows(), st.integers(0, 2**32), windows, quick, st.integers(1, 3), st.sampled_from([(), MILD, FAULTS]))
+@given(wild_workflows(), st.integers(0, 2**32), limits, st.integers(1, 3), st.sampled_from([(), MILD, FAULTS]))
 def test_no_run_is_stuck_whatever_operators_do(
     durable_url: str,
     services: DurableServices,
     tasks: dict[str, dict[str, object]],
     seed: int,
-    window: int,
-    most: int,
+    within: tuple[int, int, int],
     seats: int,
     faults: tuple[str, ...],
 ) -> None:
-    services.run_window, driver._QUICK = window, most
-    number = next(_numbers)
-    desks = Desks(durable_url, services, seed, seats=seats, queue=f"q{number}", look=0.3)
+    desks = _open(durable_url, services, seed, seats, within)
     try:
-        run_id = desks.start(f"run-{number}", compiled(tasks, services))
+        run_id = desks.start(f"run-{desks.queue}", compiled(tasks, services))
         desks.faults, desks.deeds = faults, _deeds(desks, tasks)
         desks.events = [f"{run_id}-x", f"{run_id}-y"]
         for _ in range(desks.random.randint(10, 80)):
@@ -114,7 +118,8 @@ def test_no_run_is_stuck_whatever_operators_do(
         for seat in desks.seats:
             assert not seat.hands.jobs
             assert not seat.driver._timeouts
-            assert seat.driver.images.keys() == seat.desk._sizes.keys()
+            assert seat.driver.images.keys() == seat.desk._weights.keys()
+            assert seat.desk._weight == sum(seat.desk._weights.values())
     finally:
         desks.close()
 

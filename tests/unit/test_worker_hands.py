@@ -12,6 +12,7 @@ import pytest
 
 from highway_core.engine.durable.inputs import Answer, TimedOut
 from highway_core.engine.durable.services import Job
+from highway_core.errors import ConnectionLostError
 from highway_core.services import worker_hands
 from highway_core.services.worker_hands import WorkerHands
 from highway_core.utils.stopping import StopScope
@@ -29,6 +30,8 @@ class Runner:
 
     def run(self, ask: Any) -> str:
         self.begun.append(ask.path)
+        if ask.path.startswith("quick away") and len(self.begun) < 3:
+            raise ConnectionLostError("The database is away.")
         if not ask.path.startswith("quick"):
             self.go_on.wait(10)
         return "done"
@@ -126,3 +129,12 @@ def test_what_was_stopped_does_not_answer(bench: Bench) -> None:
     assert eventually(lambda: len(bench.told) == 1)
     assert bench.told[0].job.path == "quick"
     assert not job.ask.tool.stop.stopped
+
+
+def test_an_attempt_that_cannot_read_what_it_refers_to_waits_for_the_database(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_hands, "_PAUSE", 0.0)
+    bench.give("quick away")
+    assert eventually(lambda: bool(bench.told))
+    assert (bench.told[0].outcome, len(bench.runner.begun)) == ("done", 3)

@@ -17,14 +17,15 @@ from highway_core.engine.durable.image import Image
 from highway_core.engine.durable.inputs import LATE_ANSWERS, Answer, Input, Message, Work
 from highway_core.engine.durable.replay import NeedsReloadError
 from highway_core.engine.durable.services import StopScopes
+from highway_core.engine.durable.values import LargeResults
 from highway_core.errors import ConnectionLostError, DocumentError, RunNotFoundError, StorageError
 from highway_core.persistence.transition_store import Claim, Loaded, Row, Wish, Written
 
 logger = logging.getLogger("HighwayWorker")
 
 _MOST_IMAGES = 2_000
-_MOST_ROWS = 200_000
-"""Images that are kept, and the task rows behind them: about 100 MB."""
+_MOST_BYTES = 160_000_000
+"""About what all images may take; what the heaviest one leaves of it is the others', a quarter in any case."""
 _CONTENDED_FOR = 20
 """How many commits of a run go the sure way after another process was seen to work on it."""
 
@@ -38,8 +39,10 @@ class Desk:
         self._driver = driver
         self._store = driver.store
         self._scopes = scopes
-        self._sizes: OrderedDict[str, int] = OrderedDict()
-        self._size = 0
+        self._large = LargeResults(driver.durable.read_result)
+        self._weights: OrderedDict[str, int] = OrderedDict()
+        """Of the images, the one that was used last last."""
+        self._weight = 0
         """The sum of them."""
         self.undone: dict[str, Sequence[Input]] = {}
         """Of the inputs given last, those of which it is not known that they are committed."""
@@ -85,7 +88,7 @@ class Desk:
         """Throw images away."""
         for run_id in run_ids:
             image = self._driver.images.pop(run_id, None)
-            self._size -= self._sizes.pop(run_id, 0)
+            self._weight -= self._weights.pop(run_id, 0)
             if image is not None:
                 image.dispose()
 
@@ -228,7 +231,7 @@ class Desk:
         image = self._driver.images.get(run_id)
         if image is None:
             compiled = self._driver.durable.definitions.by_hash(row["hash"], self._store)
-            image = Image(row, compiled, self._driver, self._driver.durable.read_result)
+            image = Image(row, compiled, self._driver, self._large)
             self._driver.images[run_id] = image
             self._driver.make_keys(image)
             image.contended = self._driver.contended.pop(run_id, 0)
@@ -240,7 +243,7 @@ class Desk:
             instance = image.instance(path)
             if instance is not None:
                 instance.stop = scope
-        self._grow(run_id, len(tasks) + 1)
+        self._weigh(run_id)
 
     def _write(self, inputs: Inputs, *, launch: bool = True) -> set[str]:
         """Apply, settle and commit; the ids of the runs that were refused."""
@@ -262,11 +265,8 @@ class Desk:
         for row in written:
             run_id = row.own["r"]
             if run_id not in refused:
-                image = self._driver.images[run_id]
-                image.version += 1
-                image.contended = max(0, image.contended - 1)
-                image.changes.committed()
-                self._grow(run_id, len(row.sections["new"]))
+                self._driver.images[run_id].committed()
+                self._weigh(run_id)
         if launch:
             self._launch([run_id for run_id in inputs if run_id not in refused])
         return refused
@@ -284,7 +284,7 @@ class Desk:
                 self._driver.ended.append(run_id)
                 self.forget([run_id])
             else:
-                self._sizes.move_to_end(run_id)
+                self._weights.move_to_end(run_id)
 
     def _report(self) -> None:
         late, self._driver.late_answers = self._driver.late_answers, 0
@@ -292,14 +292,19 @@ class Desk:
             logger.warning("refused %d late answers: their leases were lost in the meantime", late)
             self._store.count(LATE_ANSWERS, late)
 
-    def _grow(self, run_id: str, rows: int) -> None:
-        """The image has so many rows more."""
-        self._sizes[run_id] = self._sizes.get(run_id, 0) + rows
-        self._size += rows
+    def _weigh(self, run_id: str) -> None:
+        """The image may have become heavier, or lighter."""
+        weight = self._driver.images[run_id].weight
+        self._weight += weight - self._weights.get(run_id, 0)
+        self._weights[run_id] = weight
 
     def _shrink(self) -> None:
-        while len(self._sizes) > _MOST_IMAGES or (self._size > _MOST_ROWS and len(self._sizes) > 1):
-            self.forget([next(iter(self._sizes))])
+        """Forget the images that were used longest ago if there are too many, or they are too heavy."""
+        if len(self._weights) <= _MOST_IMAGES and self._weight <= _MOST_BYTES:
+            return
+        most = max(_MOST_BYTES, max(self._weights.values()) + _MOST_BYTES // 4)
+        while len(self._weights) > _MOST_IMAGES or self._weight > most:
+            self.forget([next(iter(self._weights))])
 
 
 def _new_run(inputs: Sequence[Input]) -> Row | None:

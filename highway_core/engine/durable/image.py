@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 from highway_core.engine.asks import StepServices
 from highway_core.engine.decisions import Spawn
 from highway_core.engine.durable.changes import Changes
 from highway_core.engine.durable.pace import Pace
 from highway_core.engine.durable.replay import NeedsReloadError, Replay, Row
-from highway_core.engine.durable.values import StoredValue, Values
+from highway_core.engine.durable.values import LargeResults, LargeValue, Values
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.run import Host, Run
 from highway_core.engine.run_state import Instance, ScopeValues
@@ -23,22 +25,46 @@ from highway_core.engine.steps import Loop, Steps
 from highway_core.errors import StorageError
 from highway_core.lifecycle import RUN_FINAL, RunMode, RunStatus, TaskStatus
 from highway_core.persistence.durable_connection import moment_of
-from highway_core.persistence.transition_store import FENCES
+from highway_core.persistence.transition_store import FENCES, INLINE_BYTES
 from highway_core.utils.clock import utc_now
+from highway_core.utils.json_values import dumps
 
 IN_QUEUE = frozenset({TaskStatus.QUEUED, TaskStatus.RUNNING})
 
+_IMAGE_BYTES, _SCOPE_BYTES, _TASK_BYTES = 6_500, 1_300, 1_000
+"""About what an image takes by itself, for each iteration that is open and for each task of what is open."""
+
 
 class DurableRun(Run):
-    """A run whose results may still be in the database."""
+    """A run whose results may still be in the database, or in there again."""
 
     mode = RunMode.DURABLE
 
-    def begin_values(self) -> None:
+    def begin_values(self, large: LargeResults) -> None:
         """Have the run's results read when they are needed."""
         results = Values()
         self.root.outputs, self.root.results = Values(), results
         self.root.values = ScopeValues(self.variables, results, self.memory)
+        self._large = large
+        self._unstored: list[tuple[Instance, LargeValue]] = []
+        """Large results that only the next commit stores."""
+        self.kept = 0
+        """Characters of small results."""
+
+    def complete(self, instance: Instance, value: Any, text: str) -> None:
+        if len(text) > INLINE_BYTES:
+            value = LargeValue(self._large, self.run_id, instance.path, value)
+            self._unstored.append((instance, value))
+        else:
+            self.kept += len(text)
+        super().complete(instance, value, text)
+
+    def let_go(self) -> None:
+        """All results are stored: large ones are held as by a run that is built from its rows."""
+        for instance, value in self._unstored:
+            value.stored(instance.result_text or "")
+            instance.result_text = None
+        self._unstored.clear()
 
     def assume(self, status: RunStatus, error: str | None) -> None:
         """The status that the run's row has."""
@@ -52,9 +78,7 @@ class DurableRun(Run):
 class Image:
     """Only the deciding thread of its process touches it."""
 
-    def __init__(
-        self, row: Row, compiled: CompiledWorkflow, driver: ImageDriver, fetch: Callable[[str, str], str]
-    ) -> None:
+    def __init__(self, row: Row, compiled: CompiledWorkflow, driver: ImageDriver, large: LargeResults) -> None:
         self.run_id: str = row["r"]
         self.version = -1
         self.queue: str = row["q"]
@@ -63,12 +87,12 @@ class Image:
         inputs = json.loads(row["inp"]) if row["inp"] else {}
         self.run = DurableRun(compiled, self.run_id, inputs, driver, moment_of(row["at"]) or utc_now())
         self.run.depth = row["depth"]
-        self.run.begin_values()
+        self.run.begin_values(large)
         if row["slot"] is not None and "ds" in inputs:
             self.run.info["ds"] = inputs["ds"]  # the day of the slot, in the schedule's zone
         self.changes = Changes(self.run, row["n"])
         self.steps = Steps(self.run, self.changes, driver, driver.services)
-        self.replay = Replay(self.run, lambda path: fetch(self.run_id, path), self._respawn)
+        self.replay = Replay(self.run, partial(LargeValue, large, self.run_id), self._respawn)
         self.ready: deque[Instance] = deque()
         """Made ready by a transition; nobody has looked at them yet."""
         self.backlog: deque[Instance] = deque()
@@ -85,6 +109,8 @@ class Image:
         """How many tasks its process has taken over one after the other."""
         self.contended = 0
         """How many of the next commits are to be made under the run's lock: somebody else works on it too."""
+        self._given = len(row["inp"] or "") + len(row["vars"] or "")
+        """Characters of its inputs and variables."""
 
     def take(self, row: Row, tasks: list[Row], memory: list[Row], children: list[Row]) -> None:
         """Bring the image up to the version of ``row``; NeedsReloadError if that takes a new one."""
@@ -98,6 +124,8 @@ class Image:
         if row["vars"] is not None:
             self.run.variables.clear()
             self.run.variables.update(json.loads(row["vars"]))
+            if len(row["vars"]) > INLINE_BYTES:
+                _share(self.run.inputs, self.run.variables)
         self.run.memory.restore({one["k"]: json.loads(one["v"]) for one in memory})
         for child in children:
             self.children.setdefault(child["t"], set()).add(child["c"])
@@ -107,7 +135,23 @@ class Image:
         self.in_queue = {one for one in self.in_queue if one.status in IN_QUEUE and not one.scope.dead}
         for task in tasks:
             self._count(task)
+            self.run.kept += len(task["rs"] or "")
         self.version = row["v"]
+
+    def committed(self) -> None:
+        """What has changed is stored."""
+        self.version += 1
+        self.contended = max(0, self.contended - 1)
+        self.changes.committed()
+        self.run.let_go()
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes, without large results."""
+        scopes = self.run.scopes
+        tasks = len(self.run.root.instances) + scopes.tasks
+        state = _IMAGE_BYTES + _SCOPE_BYTES * scopes.open_iterations + _TASK_BYTES * tasks
+        return state + 2 * (self.run.kept + self._given)
 
     def dispose(self) -> None:
         """Nobody needs the image any more: take its circles apart, so that it is freed at once."""
@@ -146,9 +190,8 @@ class ImageDriver(Host, Loop):
     services: StepServices
 
 
-def stored(text: str) -> StoredValue:
-    """A value that is there already, as text."""
-    return StoredValue(text, lambda: text)
-
-
-RowsByRun = Mapping[str, list[Row]]
+def _share(inputs: Mapping[str, Any], variables: dict[str, Any]) -> None:
+    """Do not keep inputs twice that are variables too, and that nobody has changed."""
+    for name in variables.keys() & inputs.keys():
+        if dumps(variables[name]) == dumps(inputs[name]):
+            variables[name] = inputs[name]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from highway_core.engine.decisions import Iteration, Spawn
-from highway_core.engine.durable.values import StoredValue
+from highway_core.engine.durable.values import LargeValue, StoredValue
 from highway_core.engine.graph import Edge, WorkflowGraph
 from highway_core.engine.readiness import Verdict, decide_ready
 from highway_core.engine.run import Run, count_arrival
@@ -38,9 +38,9 @@ class NeedsReloadError(Exception):
 class Replay:
     """Puts rows into one run."""
 
-    def __init__(self, run: Run, fetch: Callable[[str], str], respawn: Respawn) -> None:
+    def __init__(self, run: Run, large: Callable[[str], LargeValue], respawn: Respawn) -> None:
         self._run = run
-        self._fetch = fetch
+        self._large = large
         self._respawn = respawn
         self._scopes: dict[str, Scope] = {"": run.root}
         run.scopes.index = self._scopes
@@ -198,8 +198,8 @@ class Replay:
     def _end(self, instance: Instance, taken: _Taken) -> None:
         scope, node = instance.scope, instance.node
         if instance.status is TaskStatus.COMPLETED:
-            path = instance.path
-            value = StoredValue(instance.result_text, lambda: self._fetch(path))
+            text = instance.result_text
+            value = self._large(instance.path) if text is None else StoredValue(text)
             scope.outputs[node.task_id] = value
             if node.task.result_key is not None:
                 scope.results[node.task.result_key] = value

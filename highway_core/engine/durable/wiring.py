@@ -10,6 +10,7 @@ from highway_core.engine.durable.definitions import DurableDefinitions
 from highway_core.engine.durable.operations import DurableRuns
 from highway_core.engine.durable.services import DurableServices
 from highway_core.engine.engine import LocalEngine
+from highway_core.errors import ConnectionLostError
 from highway_core.persistence.artifact_store import ArtifactStore
 from highway_core.persistence.breaker_store import BreakerStore
 from highway_core.persistence.durable_connection import ConnectionPool
@@ -37,7 +38,10 @@ def _reader(pool: ConnectionPool) -> Callable[[str, str], str]:
 
     def read(run_id: str, path: str) -> str:
         with pool.connection() as connection:
-            return read_result(connection, run_id, path)
+            try:
+                return read_result(connection, run_id, path)
+            except ConnectionLostError:  # it may have been idle too long
+                return read_result(connection, run_id, path)
 
     return read
 
