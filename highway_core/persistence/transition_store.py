@@ -181,7 +181,7 @@ class TransitionStore:
 
     def postpone(self, held: Sequence[tuple[str, str, str, int]], seconds: float) -> None:
         """Give back work that nobody is to claim for so long; the attempt is not counted."""
-        self._connection.run(sql.POSTPONE, (seconds, _leases(held)))
+        self._connection.run(sql.POSTPONE, (_leases(held), seconds))
 
     def excuse(self, lost: Sequence[tuple[str, str, str, int]]) -> None:
         """These leases were lost because the database could not be reached, which is no fault of what they are for."""

@@ -33,40 +33,48 @@ HELD: Final = with_statuses("""
       JOIN task_queue q ON q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.fence = x.f
      WHERE q.status = @RUNNING@""")
 
-GIVE_BACK: Final = with_statuses("""
-    WITH back AS (
+_GIVEN: Final = """
+    WITH given AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)),
+    runs AS MATERIALIZED (
+        SELECT w.workflow_id FROM workflows w WHERE w.workflow_id IN (SELECT r FROM given)
+         ORDER BY w.workflow_id FOR NO KEY UPDATE)"""
+"""Leases that were given, and the locks of their runs: held by whoever commits something about them, so that nobody
+waits in a ring. ``count(*)`` takes all of them before the first row of the queue."""
+
+GIVE_BACK: Final = with_statuses(f"""{_GIVEN},
+    back AS (
     UPDATE task_queue q
        SET status = @QUEUED@, lease_until = NULL, worker_id = NULL,
            attempt = CASE WHEN q.kind = @KIND_WORK@ THEN greatest(q.attempt - 1, 0) ELSE q.attempt END
-      FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
+      FROM given x
      WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.fence = x.f
-       AND q.status = @RUNNING@
+       AND q.status = @RUNNING@ AND (SELECT count(*) FROM runs) > 0
     RETURNING q.workflow_id, q.task_id, q.kind, q.attempt)
     UPDATE tasks t SET status = @QUEUED@, attempt = back.attempt, worker_id = NULL, updated_at = clock_timestamp()
       FROM back
      WHERE t.workflow_id = back.workflow_id AND t.task_id = back.task_id AND back.kind = @KIND_WORK@
-       AND t.status = @RUNNING@""")
+       AND t.status = @RUNNING@""")  # noqa: S608 - put together from this page alone
 """The fence stays: it grows with the next claim."""
 
-RELEASE: Final = with_statuses("""
+RELEASE: Final = with_statuses(f"""{_GIVEN}
     UPDATE task_queue q SET status = @QUEUED@, lease_until = NULL, worker_id = NULL
-      FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
+      FROM given x
      WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.fence = x.f
-       AND q.status = @RUNNING@""")
+       AND q.status = @RUNNING@ AND (SELECT count(*) FROM runs) > 0""")  # noqa: S608 - put together from this page alone
 
-POSTPONE: Final = with_statuses("""
+POSTPONE: Final = with_statuses(f"""{_GIVEN}
     UPDATE task_queue q
        SET status = @WAITING_FOR_TIMER@, due_at = clock_timestamp() + %s * interval '1 second', lease_until = NULL,
            worker_id = NULL, attempt = greatest(q.attempt - 1, 0)
-      FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
+      FROM given x
      WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.fence = x.f
-       AND q.status = @RUNNING@""")
+       AND q.status = @RUNNING@ AND (SELECT count(*) FROM runs) > 0""")  # noqa: S608 - put together from this page alone
 
-EXCUSE: Final = with_statuses("""
+EXCUSE: Final = with_statuses(f"""{_GIVEN}
     UPDATE task_queue q SET lease_losses = q.lease_losses - 1
-      FROM json_to_recordset(%s::json) AS x(r text, t text, k text, f bigint)
+      FROM given x
      WHERE q.workflow_id = x.r AND q.task_id = x.t AND q.kind = x.k AND q.lease_losses > 0
-       AND (q.fence > x.f OR q.status <> @RUNNING@)""")
+       AND (q.fence > x.f OR q.status <> @RUNNING@) AND (SELECT count(*) FROM runs) > 0""")  # noqa: S608 - put together from this page alone
 """Of leases that are ours still, nothing has been lost."""
 
 REOPEN: Final = "SELECT highway_reopen(%s, %s)"
