@@ -9,7 +9,7 @@ from highway_core.cli.json_report import as_text
 from highway_core.cli.output import Output
 from highway_core.config import current_settings
 from highway_core.persistence.durable_connection import durable_location
-from highway_core.persistence.schema import check, current, upgrade
+from highway_core.persistence.schema import check, current, standing, upgrade
 
 
 def run(options: Namespace, output: Output) -> int:
@@ -21,9 +21,7 @@ def run(options: Namespace, output: Output) -> int:
             output.say(f"{label} has schema {upgrade(url)}.")
             return 0
         case "current":
-            revision = current(url)
-            named = f"has schema {revision}" if revision else "has no schema: run 'highway durable db upgrade'"
-            output.say(as_text({"schema": revision}) if options.json else f"{label} {named}.")
+            output.say(as_text({"schema": current(url)}) if options.json else f"{label} {standing(url)}.")
             return 0
         case _:
             return _check(url, label, output, as_json=options.json)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from highway_core.errors import SchemaError
 from highway_core.persistence.durable_connection import DurableConnection, durable_location
-from highway_core.persistence.schema_version import HEAD, KNOWN, SELECT_VERSION, check_server
+from highway_core.persistence.schema_version import HEAD, SELECT_VERSION, check_server, unknown
 from highway_core.persistence.statements.durable_functions import FUNCTIONS_VERSION
 
 _LOOK = """
@@ -37,7 +37,7 @@ def require_schema(url: str) -> None:
     if not state.revisions and not state.has_runs:
         _bring_up(url, renew_functions=False)
         return
-    problem = _problem(state)
+    problem = _problem(url, state)
     if problem is not None:
         raise SchemaError(f"{durable_location(url).label} {problem}.")
 
@@ -45,6 +45,11 @@ def require_schema(url: str) -> None:
 def current(url: str) -> str | None:
     """The revision of the database's schema; None if it has none."""
     return ", ".join(_look(url).revisions) or None
+
+
+def standing(url: str) -> str:
+    """The schema of the database and what is to be done about it, to be said after its name."""
+    return _problem(url, _look(url)) or f"has schema {HEAD}"
 
 
 def upgrade(url: str) -> str:
@@ -59,10 +64,7 @@ def upgrade(url: str) -> str:
 
 def check(url: str) -> list[str]:
     """What is wrong with the schema, a sentence each; nothing if it is as ``upgrade`` leaves it."""
-    state = _look(url)
-    if not state.revisions and not state.has_runs:
-        return [f"has no schema: {_UPGRADE}"]
-    problem = _problem(state)
+    problem = _problem(url, _look(url))
     if problem is not None:
         return [problem]
     from highway_core.persistence.schema_shape import differences  # noqa: PLC0415  as above
@@ -77,17 +79,19 @@ def _bring_up(url: str, *, renew_functions: bool) -> None:
     upgrade_postgresql(durable_location(url), renew_functions=renew_functions)
 
 
-def _problem(state: _State) -> str | None:
-    if not state.revisions:
-        return f"holds runs of a Highway without DURABLE mode: {_UPGRADE}"
+def _problem(url: str, state: _State) -> str | None:
     named = ", ".join(state.revisions)
-    if not KNOWN.issuperset(state.revisions):
-        return f"has schema {named}, which this version of Highway does not know: upgrade Highway"
-    if state.revisions != (HEAD,):
-        return f"has schema {named}, and this version of Highway needs {HEAD}: {_UPGRADE}"
-    if state.functions != FUNCTIONS_VERSION:
-        return f"has the functions of another version of Highway: {_UPGRADE}"
-    return None
+    if state.revisions == (HEAD,):
+        if state.functions == FUNCTIONS_VERSION:
+            return None
+        return f"has schema {HEAD}, and has the functions of another version of Highway: {_UPGRADE}"
+    if state.revisions:
+        return unknown(state.revisions) or f"has schema {named}, and this version of Highway needs {HEAD}: {_UPGRADE}"
+    from highway_core.persistence.schema_upgrade import why_not  # noqa: PLC0415  as below
+
+    return why_not(durable_location(url)) or (
+        f"holds runs of a Highway without DURABLE mode: {_UPGRADE}" if state.has_runs else f"has no schema: {_UPGRADE}"
+    )
 
 
 def _look(url: str) -> _State:

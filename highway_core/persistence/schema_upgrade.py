@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -16,7 +17,7 @@ from highway_core.errors import SchemaError, StorageError
 from highway_core.persistence.engines import IMMEDIATE, engine_over
 from highway_core.persistence.location import Location, locate
 from highway_core.persistence.models import Base
-from highway_core.persistence.schema_version import CREATE_VERSION_TABLE, HEAD, KNOWN, SELECT_VERSION, check_server
+from highway_core.persistence.schema_version import CREATE_VERSION_TABLE, HEAD, SELECT_VERSION, check_server, unknown
 from highway_core.persistence.statements.durable_functions import DURABLE_TABLES, FUNCTIONS
 
 _log = logging.getLogger(__name__)
@@ -88,26 +89,38 @@ def _bring_up(connection: Connection, location: Location) -> None:
     versions = _versions(connection)
     if versions == [HEAD]:
         return
+    refusal = _refusal(connection, versions)
+    if refusal is not None:
+        raise SchemaError(f"{location.label} {refusal}.")
     if not versions and not _ours(connection):
         _log.info("making the tables of %s", location.label)
         _create(connection, stamped=versions is not None)
         return
-    if versions and not KNOWN.issuperset(versions):
-        raise SchemaError(
-            f"{location.label} has schema {', '.join(versions)}, which this version of Highway does not know."
-            " It belongs to a newer Highway or to another application: upgrade Highway or name another database."
-        )
-    if not versions and not _is_original(connection):
-        raise SchemaError(
-            f"{location.label} holds tables called {', '.join(_ours(connection))} that are not Highway's."
-            " Name another database."
-        )
     # Alembic takes 100 ms to import and is needed once in the life of a schema.
     from highway_core.persistence.migrations.upgrade import upgrade_to_head  # noqa: PLC0415
 
     _log.info("upgrading %s from %s", location.label, versions or "the original library")
     upgrade_to_head(connection)
     _install_functions(connection)
+
+
+def why_not(location: Location) -> str | None:
+    """Why an upgrade would be refused, to be said after the database's name; None if it would not be."""
+    engine = create_engine(location.url, poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            return _refusal(connection, _versions(connection))
+    except SQLAlchemyError as error:
+        raise _failure(location, error) from error
+
+
+def _refusal(connection: Connection, versions: Sequence[str] | None) -> str | None:
+    if versions:
+        return unknown(versions)
+    ours = _ours(connection)
+    if ours and not _is_original(connection):
+        return f"holds tables called {', '.join(ours)} that are not Highway's. Name another database"
+    return None
 
 
 def _versions(connection: Connection) -> list[str] | None:

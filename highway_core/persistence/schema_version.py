@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from highway_core.errors import SchemaError
 
 HEAD = "highway_0002"
@@ -20,6 +22,16 @@ SELECT_VERSION = "SELECT version_num FROM alembic_version"
 """Fails where the table is missing: a new database, or one of the original library."""
 
 _OLDEST_POSTGRESQL = 14
+
+
+def unknown(revisions: Collection[str]) -> str | None:
+    """What to say of a database, after its name, if this version of Highway does not know its revisions."""
+    if KNOWN.issuperset(revisions):
+        return None
+    return (
+        f"has schema {', '.join(revisions)}, which this version of Highway does not know."
+        " It belongs to a newer Highway or to another application: upgrade Highway or name another database"
+    )
 
 
 def check_server(version_number: int, label: str) -> None:

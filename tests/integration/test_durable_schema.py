@@ -180,6 +180,32 @@ def test_runs_of_the_original_library_are_not_upgraded_unasked(database: Durable
         schema.require_schema(postgres_url)
 
 
+@pytest.mark.parametrize(
+    ("statements", "told"),
+    [
+        ("SELECT 1", "has no schema: run 'highway durable db upgrade'"),
+        ("CREATE TABLE workflows (workflow_id text, workflow_name text, status text)", "durable db upgrade'"),
+        ("CREATE TABLE workflows (id integer)", "holds tables called workflows that are not Highway's. Name another"),
+        ("CREATE TABLE tasks (id integer, title text)", "holds tables called tasks that are not Highway's."),
+        (f"{CREATE_VERSION_TABLE}; INSERT INTO alembic_version VALUES ('9a4f')", "has schema 9a4f, which this version"),
+    ],
+)
+def test_an_upgrade_is_advised_where_it_would_be_made(
+    database: DurableConnection, postgres_url: str, statements: str, told: str
+) -> None:
+    database.run(statements)
+    assert told in schema.standing(postgres_url)
+    assert schema.check(postgres_url) == [schema.standing(postgres_url)]
+    if "durable db upgrade" in told:
+        schema.upgrade(postgres_url)
+        assert schema.standing(postgres_url) == f"has schema {HEAD}"
+    else:
+        assert "durable db upgrade" not in schema.standing(postgres_url)
+        with pytest.raises(SchemaError) as refused:
+            schema.upgrade(postgres_url)
+        assert schema.standing(postgres_url) in str(refused.value)
+
+
 def test_functions_of_another_version_are_refused_and_renewed(database: DurableConnection, postgres_url: str) -> None:
     schema.upgrade(postgres_url)
     database.run("CREATE OR REPLACE FUNCTION highway_functions_version() RETURNS text LANGUAGE sql AS $$ SELECT '0' $$")
