@@ -51,11 +51,16 @@ def create_app(settings: Settings | None = None, context: ApiContext | None = No
     return app
 
 
-def run_server(host: str | None = None, port: int | None = None, settings: Settings | None = None) -> None:
-    """Serve until KeyboardInterrupt; StorageError if the database cannot be reached when it begins."""
+def run_server(
+    host: str | None = None,
+    port: int | None = None,
+    settings: Settings | None = None,
+    context: ApiContext | None = None,
+) -> None:
+    """Serve until KeyboardInterrupt; without a ``context``, StorageError if the database cannot be reached now."""
     settings = settings or current_settings()
     host, port = host or settings.api_host, port or settings.api_port
-    context = open_context(settings, host, port)
+    context = context or open_context(settings, host, port)
     server = make_server(create_app(settings, context), settings, host, port)
     _log.info("the API listens on http://%s:%d%s", host, port, " (keys required)" if context.keys_required else "")
     try:

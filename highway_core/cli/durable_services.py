@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from argparse import Namespace
@@ -12,10 +13,12 @@ from typing import Any
 from highway_core.cli.durable_database import with_database
 from highway_core.cli.output import Output
 from highway_core.config import Settings, current_settings
-from highway_core.errors import ConfigError
+from highway_core.errors import ConfigError, SchemaError, StorageError
 from highway_core.services.database_gate import await_database
 from highway_core.services.lifeline import follow
-from highway_core.services.loop import Stop, install_stop_signals
+from highway_core.services.loop import Stop, Trouble, install_stop_signals
+
+_log = logging.getLogger(__name__)
 
 
 def run(options: Namespace, _output: Output) -> int:
@@ -80,13 +83,28 @@ def _serve(settings: Settings) -> int:
     stop = Stop()
     restore = install_stop_signals(stop)
     try:
-        if not await_database("The API", settings.database_url, stop):
-            return 0
+        context = api_context(settings, stop)
     finally:
         restore()
+    if context is None:
+        return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server finishes its requests on KeyboardInterrupt
     try:
-        import_module("highway_core.api.app").run_server(settings=settings)
+        import_module("highway_core.api.app").run_server(settings=settings, context=context)
     except KeyboardInterrupt:
         return 0  # it had not begun to serve
     return 0
+
+
+def api_context(settings: Settings, stop: Stop) -> Any:
+    """What the API works with; None if it is to stop. The database may go away between a look at it and its use."""
+    wiring = import_module("highway_core.api.wiring")
+    trouble = Trouble("The API", _log)
+    while await_database("The API", settings.database_url, stop):
+        try:
+            return wiring.open_context(settings)
+        except SchemaError:
+            raise
+        except StorageError as error:
+            stop.wait(trouble.met(error))
+    return None

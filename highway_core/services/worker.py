@@ -115,6 +115,8 @@ class Worker:
         this version does not know; ConfigError if it is no PostgreSQL."""
         if not await_database("The worker", self.settings.database_url, self.stop):
             return
+        queues = ", ".join(self.settings.queues)
+        logger.info("The Worker runs as %s: %d at a time, of %s", self.worker_id, self.settings.concurrency, queues)
         if threading.current_thread() is threading.main_thread():  # a process of its own
             _rest_from_collecting()
         threads = [
