@@ -127,6 +127,8 @@ class ListQuery(Query):
     status: RunStatus | None = None
     name: str | None = Field(None, max_length=300)
     since: datetime | None = None
+    parent: str | None = Field(None, max_length=1_000)
+    """The id of the run whose child runs these are."""
     limit: int = Field(50, ge=1, le=500)
     cursor: str | None = Field(None, max_length=1_000)
 

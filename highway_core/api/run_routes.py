@@ -73,7 +73,7 @@ def status(context: ApiContext, run_id: str, query: StatusQuery) -> Response:
 )
 def list_runs(context: ApiContext, query: ListQuery) -> Response:
     """A page; ``cursor`` is ``next_cursor`` of the page before, with the same filters."""
-    which = RunFilter(query.status, query.name, _aware(query.since))
+    which = RunFilter(query.status, query.name, _aware(query.since), query.parent)
     after = _position(query.cursor)
     runs = context.reads.runs(which, query.limit + 1, after)
     page, more = runs[: query.limit], len(runs) > query.limit

@@ -84,6 +84,7 @@ class RunFilter:
     status: RunStatus | None = None
     workflow_name: str | None = None
     since: datetime | None = None
+    parent: str | None = None
     mode: RunMode = RunMode.DURABLE
 
 
@@ -118,11 +119,10 @@ class RunReads:
 
     def runs(self, which: RunFilter, limit: int, after: RunPosition | None = None) -> list[RunRow]:
         """The newest first; ``after`` is where the page before ended."""
-        statement = sql.select_runs(
-            which.status is not None, which.workflow_name is not None, which.since is not None, after is not None
-        )
-        values: list[Any] = [which.mode.value]
-        values += [one for one in (which.status, which.workflow_name, which.since) if one is not None]
+        filters = (which.status, which.workflow_name, which.since, which.parent)
+        status, name, since, parent = (one is not None for one in filters)
+        statement = sql.select_runs(status, name, since, after is not None, parent)
+        values: list[Any] = [which.mode.value, *(one for one in filters if one is not None)]
         if after is not None:
             values += [after.created_at, after.created_at, after.run_id]
         return [_run(row) for row in self._fetch(statement, (*values, limit))]

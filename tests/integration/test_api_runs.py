@@ -151,6 +151,9 @@ def test_lists_are_filtered_and_paged_without_repeating_or_losing_a_run(api: Api
     assert [run["workflow_id"] for run in cancelled["workflows"]] == [ids[2]]
     assert cancelled["total_count"] == 1
     assert api.client.get("/workflows?name=nothing").get_json()["workflows"] == []
+    api.sql("UPDATE workflows SET parent_workflow_id = %s WHERE workflow_id = ANY (%s)", (ids[0], ids[5:]))
+    children = api.client.get(f"/workflows?parent={ids[0]}").get_json()["workflows"]
+    assert [run["workflow_id"] for run in children] == [ids[6], ids[5]]
     assert api.client.get("/workflows?since=2026-06-01T00:00:00").get_json()["total_count"] == 3
     assert api.client.get("/workflows?name=greeting&since=2025-06-01T00:00:00Z").get_json()["total_count"] == 7
 

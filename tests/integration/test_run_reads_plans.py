@@ -90,6 +90,7 @@ def reads(plan: dict[str, Any]) -> int:
         (sql.select_runs(False, False, True, False), (DURABLE, MOMENT, 50), 60),
         (sql.select_runs(True, False, False, False), (DURABLE, RUNNING, 50), 60),
         (sql.select_runs(False, True, False, False), (DURABLE, "w7", 50), 60),
+        (sql.select_runs(False, False, False, False, True), (DURABLE, RUN, 50), 60),
         (keys.SELECT_KEY, ("k7",), 1),
     ],
 )

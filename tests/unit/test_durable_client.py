@@ -75,6 +75,13 @@ def test_a_long_list_of_runs_is_fetched_in_pages() -> None:
     assert all(one.query["status"] == "failed" and "name" not in one.query for one in transport.asked)
 
 
+def test_a_long_list_of_approvals_is_fetched_in_pages() -> None:
+    first = {"data": [{"n": number} for number in range(500)], "next_cursor": "c1"}
+    transport = Answering(first, {"data": [{"n": 500}], "next_cursor": None})
+    assert [one["n"] for one in DurableClient(transport).approvals(2_000)] == list(range(501))
+    assert [(one.query["limit"], one.query.get("cursor")) for one in transport.asked] == [("500", None), ("500", "c1")]
+
+
 def test_a_history_is_read_to_its_end() -> None:
     transport = Answering({"events": [{"seq": 1}], "next_after": 1}, {"events": [{"seq": 2}], "next_after": None})
     assert [event["seq"] for event in DurableClient(transport).history("r")] == [1, 2]

@@ -67,17 +67,9 @@ class DurableClient:
         return self._object(Request("GET", f"/workflow/status/{_part(run_id)}", query, patience=wait or 0.0))
 
     def runs(self, limit: int, **filters: str | None) -> list[Json]:
-        """The newest first; ``status`` and ``name`` narrow it down."""
-        found: list[Json] = []
+        """The newest first; ``status``, ``name`` and ``parent`` narrow it down."""
         given = {name: value for name, value in filters.items() if value is not None}
-        while len(found) < limit:
-            query = {**given, "limit": str(min(_PAGE, limit - len(found)))}
-            page = self._object(Request("GET", "/workflows", query))
-            found += page["workflows"]
-            if not page.get("next_cursor"):
-                break
-            given["cursor"] = page["next_cursor"]
-        return found
+        return self._pages("/workflows", "workflows", limit, given)
 
     def history(self, run_id: str, after: int = 0) -> Iterator[Json]:
         """What happened in a run since the entry ``after``, in order."""
@@ -98,8 +90,7 @@ class DurableClient:
 
     def approvals(self, limit: int) -> list[Json]:
         """The decisions that are waited for, the oldest first."""
-        found: list[Json] = self._object(Request("GET", "/api/v1/approvals", {"limit": str(limit)}))["data"]
-        return found
+        return self._pages("/api/v1/approvals", "data", limit, {})
 
     def decide_by_token(self, token: str, decision: str, comment: str) -> Json:
         """Take the decision that a link is for."""
@@ -112,6 +103,17 @@ class DurableClient:
         answer = self._object(Request("POST", f"/api/v1/approvals/{_part(approval_id)}/decide", {}, body))
         taken: Json = answer["data"]
         return taken
+
+    def _pages(self, path: str, member: str, limit: int, query: dict[str, str]) -> list[Json]:
+        """The first ``limit`` of a list that comes in pages."""
+        found: list[Json] = []
+        while len(found) < limit:
+            page = self._object(Request("GET", path, {**query, "limit": str(min(_PAGE, limit - len(found)))}))
+            found += page[member]
+            if not page.get("next_cursor"):
+                break
+            query = {**query, "cursor": page["next_cursor"]}
+        return found
 
     def _object(self, request: Request) -> Json:
         answer: Json = json_of(*self._transport.send(request))

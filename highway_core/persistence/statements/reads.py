@@ -56,7 +56,7 @@ _LISTED = _RUN + " WHERE w.mode = %s"
 _ORDER = " ORDER BY w.start_time DESC, w.workflow_id LIMIT %s"
 
 
-def select_runs(status: bool, name: bool, since: bool, after: bool) -> str:
+def select_runs(status: bool, name: bool, since: bool, after: bool, parent: bool = False) -> str:
     """The newest runs of a mode, with those filters; values in this order, the number of rows last."""
     return "".join(
         (
@@ -64,6 +64,7 @@ def select_runs(status: bool, name: bool, since: bool, after: bool) -> str:
             " AND w.status = %s" if status else "",
             " AND w.workflow_name = %s" if name else "",
             " AND w.start_time >= %s" if since else "",
+            " AND w.parent_workflow_id = %s" if parent else "",
             # Written like this the first part is a condition of the index.
             " AND w.start_time <= %s AND (w.start_time < %s OR w.workflow_id > %s)" if after else "",
             _ORDER,
