@@ -27,8 +27,9 @@ LONGEST_CALL = 60.0
 _CONNECT_SECONDS = 10
 _CONFLICTS = ("40", "55P03")
 """SQLSTATEs, or how they begin: rolled back because of others; the connection is as good as ever."""
-_PASSING = ("08", "53", "57", "58", "25006")
-"""The server has no room, is being shut down, cannot write its disk, or is read-only (another one has taken over)."""
+_PASSING = ("08", "53", "57", "58", "25006", "25P03")
+"""The server has no room, is being shut down, cannot write its disk, is read-only (another one has taken over), or was
+tired of waiting for us."""
 _KEEPALIVE = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -36,6 +37,13 @@ _KEEPALIVE = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
+_SESSION = """
+SET idle_in_transaction_session_timeout = '20s';
+SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = '20s'
+"""
+"""The same the other way round: whoever was frozen or cut off in the middle of a transaction must not keep the lock of
+a run for longer, for all who work on it would wait."""
 
 
 def durable_location(url: str) -> Location:
@@ -164,6 +172,8 @@ class DurableConnection:
             connection.autocommit = True
             self._connection = connection
             CALL_WATCH.look_after(self)
+            with connection.cursor() as cursor:
+                cursor.execute(_SESSION)
         return self._connection
 
     @contextmanager

@@ -11,6 +11,7 @@ from weakref import ref
 import pytest
 
 from highway_core.errors import ConnectionLostError
+from highway_core.persistence import durable_connection
 from highway_core.persistence.call_watch import CallWatch
 from highway_core.persistence.durable_connection import LONGEST_CALL, ConnectionPool, DurableConnection
 from tests.chaos.proxy import Proxy
@@ -58,6 +59,29 @@ def test_a_call_within_its_time_is_left_alone(proxy: Proxy) -> None:
     for _ in range(4):
         assert connection.value("SELECT 1 FROM pg_sleep(0.2)") == 1
     connection.close()
+
+
+def test_who_is_cut_off_in_a_transaction_keeps_its_locks_for_a_while_only(
+    proxy: Proxy, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the server it is a client that has gone to sleep."""
+    assert "SET idle_in_transaction_session_timeout = '20s'" in durable_connection._SESSION
+    monkeypatch.setattr(
+        durable_connection, "_SESSION", durable_connection._SESSION.replace("timeout = '20s'", "timeout = '500ms'", 1)
+    )
+    asleep, other = DurableConnection(proxy.url), DurableConnection(postgres_url, patience=10)
+    other.run("CREATE TABLE locked AS SELECT 1 AS one")
+    locked: list[tuple[int]] = []
+    with pytest.raises(ConnectionLostError), asleep.transaction():
+        asleep.fetch("SELECT one FROM locked FOR UPDATE")
+        proxy.freeze()
+        locked += other.fetch("SELECT one FROM locked FOR UPDATE")
+        proxy.thaw()
+        asleep.fetch("SELECT 1")
+    assert locked == [(1,)]
+    assert asleep.value("SELECT 2") == 2
+    asleep.close()
+    other.close()
 
 
 def test_everybody_has_a_connection_that_is_looked_after(postgres_url: str) -> None:
