@@ -11,6 +11,7 @@ from typing import Any
 _LONGEST_RUN_ID = 200
 _LAST_PORT = 65535
 _LONGEST_EVENT = 300
+_LONGEST_KEY = 300
 _NEW_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}", re.ASCII)
 _QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
@@ -27,6 +28,15 @@ def new_run_id(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"{text!r}: a run id has 1 to {_LONGEST_RUN_ID} letters, digits and any of '._:@-', and begins with a"
             " letter or a digit"
+        )
+    return text
+
+
+def idempotency_key(text: str) -> str:
+    """It travels in a header, where other alphabets and outer blanks get lost."""
+    if not 0 < len(text) <= _LONGEST_KEY or not text.isascii() or not text.isprintable() or text != text.strip():
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: a key has 1 to {_LONGEST_KEY} printable ASCII characters, and no blanks around them"
         )
     return text
 

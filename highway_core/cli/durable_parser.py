@@ -7,6 +7,7 @@ from typing import Any
 
 from highway_core.cli.argument_types import (
     event_name,
+    idempotency_key,
     json_value,
     moment,
     names,
@@ -94,7 +95,9 @@ def _add_submit(actions: Any) -> None:
     submit.add_argument(
         "--run-id", type=new_run_id, help="name of the run; the same name and inputs again: the same run"
     )
-    submit.add_argument("--key", metavar="TEXT", help="an idempotency key: used again, it means the same run")
+    submit.add_argument(
+        "--key", type=idempotency_key, metavar="TEXT", help="an idempotency key: used again, it means the same run"
+    )
     submit.add_argument("--priority", type=int, default=0, metavar="N", help="the highest is served first (default: 0)")
     submit.add_argument(
         "--queue", type=queue_name, metavar="NAME", help="where its tasks are queued (default: default)"

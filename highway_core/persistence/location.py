@@ -13,6 +13,7 @@ _WAYS_OUT = {
     "is locked": "another process holds it; end that process or try again",
     "is full": "free some space, then resume the run",
     "no space left": "free some space, then resume the run",
+    "read-only transaction": "name the server that takes writes, not a standby of it",
     "readonly": "make the file and its folder writable",
     "read-only": "make the file and its folder writable",
     "unable to open": "check that the folder exists and may be written",

@@ -270,6 +270,8 @@ def test_a_database_of_another_kind_is_refused(highway: CommandLine) -> None:
         ["emit", "x", "--payload", "{no"],
         ["emit", ""],
         ["submit", "flow", "--run-id", "a b"],
+        ["submit", "flow", "--key", "鍵"],
+        ["submit", "flow", "--key", " k"],
         ["start-services", "--workers", "0"],
         ["start-api", "--port", "70000"],
         ["limits", "set", "table", "x"],

@@ -51,6 +51,7 @@ def test_neither_a_message_nor_the_repr_shows_the_password() -> None:
         ("database or disk is full", "free some space"),
         ("[Errno 28] No space left on device", "free some space"),
         ("attempt to write a readonly database", "writable"),
+        ("cannot execute CREATE TABLE in a read-only transaction", "takes writes"),
         ("file is not a database", "something else"),
         ("connection to server failed: Connection refused", "start the server"),
     ],
