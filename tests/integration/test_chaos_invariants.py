@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,9 +69,9 @@ SLOW = "I8 nobody sits in a transaction"
 
 
 @pytest.fixture(scope="module")
-def witnessed() -> Iterator[Any]:
+def witnessed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A cursor over what is left when every shape of the workload was carried out once."""
-    server, folder = OwnPostgres(), Path(tempfile.mkdtemp(prefix="highway-witnessed-"))
+    server, folder = OwnPostgres(), tmp_path_factory.mktemp("witnessed")
     workflows = folder / "workflows"
     workflows.mkdir()
     (workflows / "child.json").write_text(json.dumps(CHILD))
