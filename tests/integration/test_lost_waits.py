@@ -156,6 +156,19 @@ def test_a_repaired_run_goes_on(durable_url: str, connection: DurableConnection,
         assert result == "7"
 
 
+def test_a_run_that_was_let_go_on_before_it_began_has_no_deadline_yet(
+    rows: Rows, connection: DurableConnection
+) -> None:
+    rows.run("begins")
+    rows.queue("begins", "", "start", "QUEUED")
+    rows.run("goes")
+    rows.queue("goes", "t", "work", "QUEUED")
+    connection.run("UPDATE workflows SET timeout_seconds = 60")
+    assert Upkeep(connection).repair(10, 500) == 1
+    assert rows.waiting() == [("goes", "", "deadline")]
+    assert Upkeep(connection).repair(10, 500) == 0
+
+
 def test_a_task_whose_child_runs_are_over_is_told_again(rows: Rows, connection: DurableConnection) -> None:
     for name, status in (("told", "completed"), ("waits", "running")):
         rows.run(name)

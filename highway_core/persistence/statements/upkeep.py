@@ -84,7 +84,7 @@ SELECT max(r.id), count(*), array_agg(r.id) FILTER (WHERE r.goes_on AND (
            OR (SELECT true FROM ({_MISSING.format(run="r.id", age="s.age")}) AS missing LIMIT 1)
            OR (r.updated_at < statement_timestamp() - s.age * interval '1 second'
                AND (r.has_deadline AND (SELECT true FROM task_queue q WHERE q.workflow_id = r.id AND q.task_id = ''
-                                           AND q.kind = @KIND_DEADLINE@) IS NULL
+                                           AND q.kind IN (@KIND_DEADLINE@, @KIND_START@) LIMIT 1) IS NULL
                     OR (SELECT true FROM task_queue q WHERE q.workflow_id = r.id AND q.kind <> @KIND_DEADLINE@ LIMIT 1)
                        IS NULL
                     AND (SELECT true FROM tasks t
@@ -132,13 +132,15 @@ SELECT w.workflow_id, '', %s, %s, w.queue, coalesce(w.priority, 0) FROM workflow
 ON CONFLICT DO NOTHING
 """)
 
-# %s: the fences of a version, the run, its least age
+# A run that is to begin yet has none: its beginning sets it. %s: the fences of a version, the run, its least age
 REPAIR_DEADLINE = with_statuses("""
 INSERT INTO task_queue (workflow_id, task_id, kind, status, queue, priority, due_at, fence)
 SELECT w.workflow_id, '', @KIND_DEADLINE@, @WAITING_FOR_TIMER@, w.queue, coalesce(w.priority, 0),
        w.start_time + w.timeout_seconds * interval '1 second', %s * w.version FROM workflows w
  WHERE w.workflow_id = %s AND w.timeout_seconds IS NOT NULL AND w.status = @RUN_RUNNING@
    AND w.updated_at < statement_timestamp() - %s * interval '1 second'
+   AND NOT EXISTS (SELECT 1 FROM task_queue q WHERE q.workflow_id = w.workflow_id AND q.task_id = ''
+                      AND q.kind = @KIND_START@)
 ON CONFLICT DO NOTHING
 """)
 
