@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 
 from highway_core.engine.decision_preview import Preview, preview_decisions
-from highway_core.engine.loader import compile_document, read_text
+from highway_core.engine.loader import EVERY_NAME, compile_document, read_text
 from highway_core.errors import DocumentError
 from highway_core.persistence.approval_store import Approval
 from highway_core.persistence.run_reads import RunReads
@@ -43,7 +43,7 @@ class Previews:
         if text is None:
             return None
         try:
-            workflow, _ = compile_document(read_text(text, definition_hash))
+            workflow, _ = compile_document(read_text(text, definition_hash), inputs=EVERY_NAME)
         except DocumentError:  # it ran under another version, or needs an extra that this process lacks
             return None
         return preview_decisions(workflow, task_id, choices)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from highway_core.api.bodies import Answer, Query, Strict
 from highway_core.api.long_polls import LONGEST_SECONDS
@@ -121,10 +121,15 @@ class StatusAnswer(RunAnswer):
     next_task_offset: int | None
 
 
+def _as_stored(word: object) -> object:
+    return next((status for status in RunStatus if status.lower() == str(word).lower()), word)
+
+
 class ListQuery(Query):
     """Which runs a list holds."""
 
-    status: RunStatus | None = None
+    status: Annotated[RunStatus, BeforeValidator(_as_stored)] | None = None
+    """In any case: upper and lower are told apart by nobody who types them."""
     name: str | None = Field(None, max_length=300)
     since: datetime | None = None
     parent: str | None = Field(None, max_length=1_000)

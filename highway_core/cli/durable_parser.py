@@ -161,7 +161,7 @@ def _add_keys(actions: Any) -> None:
 def _add_schedules(actions: Any) -> None:
     inner = _group(actions, "schedule", "runs that start by the clock")
     add = _json_action(inner, "add", "start runs of a workflow by the clock; replaces a schedule of the same id")
-    add.add_argument("workflow", metavar="FILE|NAME")
+    add.add_argument("workflow", metavar="FILE", help="a document; 'schedule' in it says when, or --schedule")
     add.add_argument("--id", metavar="ID", help="name of the schedule (default: that of the workflow)")
     add.add_argument("--schedule", metavar="CRON", help="'0 9 * * 1-5' or '@every 30m' (default: the document's)")
     add.add_argument("--timezone", metavar="ZONE", help="as in Europe/Berlin (default: UTC)")

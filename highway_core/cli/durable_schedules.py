@@ -18,6 +18,7 @@ from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.loader import Source, compile_document
 from highway_core.persistence.schedule_store import Schedule
 from highway_core.services.schedules import Schedules, open_schedules
+from highway_core.services.slot_starts import SLOT_INPUTS
 from highway_core.tools.registry import ToolRegistry
 from highway_core.utils.clock import utc_now
 
@@ -70,8 +71,9 @@ def _workflow(options: Namespace, inputs: dict[str, Any], settings: Settings) ->
     given = {name: getattr(options, name) for name in _GIVEN if getattr(options, name) is not None}
     if isinstance(given.get("start_date"), datetime):
         given["start_date"] = given["start_date"].isoformat()
-    document = {**document_of(options.workflow, inputs), **given}
-    return compile_document(Source(document, options.workflow), ToolRegistry(settings), inputs)[0]
+    names = {*inputs, *SLOT_INPUTS}
+    document = {**document_of(options.workflow, names), **given}
+    return compile_document(Source(document, options.workflow), ToolRegistry(settings), names)[0]
 
 
 def _list(schedules: Schedules, output: Output, *, as_json: bool) -> None:

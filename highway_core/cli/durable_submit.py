@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,9 @@ def run(options: Namespace, output: Output) -> int:
         return _follow(client, str(started["workflow_id"]), options, output)
 
 
-def document_of(file: str, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The document in a file, checked as far as that goes without the tools of a worker, as plain JSON."""
+def document_of(file: str, inputs: Iterable[str]) -> dict[str, Any]:
+    """The document in a file, checked as far as that goes without the tools of a worker, as plain JSON. ``inputs`` are
+    the names of what a run will be given."""
     check_workflow_file(file)
     workflow, _ = compile_document(read_source(file), None, inputs)
     document: dict[str, Any] = json.loads(workflow.definition_json)

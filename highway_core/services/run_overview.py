@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from highway_core.engine.loader import Source, compile_document
+from highway_core.engine.loader import EVERY_NAME, Source, compile_document
 from highway_core.lifecycle import TASK_OPEN, RunStatus, TaskStatus
 from highway_core.persistence.run_reads import RunReads, RunRow, TaskRow
 
@@ -118,7 +118,7 @@ class RunOverviews:
         text = self._reads.definition(definition_hash)
         if text is None:
             return {}
-        graph = compile_document(Source(json.loads(text), definition_hash))[0].graph
+        graph = compile_document(Source(json.loads(text), definition_hash), inputs=EVERY_NAME)[0].graph
         tasks = {node.task_id: node.task.operator_type for node in graph.nodes}
         with self._lock:
             self._documents[definition_hash] = tasks

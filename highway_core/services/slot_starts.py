@@ -17,13 +17,14 @@ from zoneinfo import ZoneInfo
 from highway_core.engine.cron_slots import Slots, interval_before, missed_slots, parse_slots
 from highway_core.engine.durable.driver import start_row
 from highway_core.engine.graph import CompiledWorkflow
-from highway_core.engine.loader import compile_document, read_text
+from highway_core.engine.loader import EVERY_NAME, compile_document, read_text
 from highway_core.errors import ConnectionLostError, HighwayError
 from highway_core.lifecycle import QueueKind
 from highway_core.persistence.schedule_store import Schedule, ScheduleStore
 from highway_core.utils.clock import Clock, SystemClock
 
 SLOT_INPUTS = ("ds", "data_interval_start", "data_interval_end", "logical_date")
+"""Inputs that every run of a schedule has, beside those of the schedule."""
 """The inputs that every run of a schedule gets, beside the schedule's own."""
 _MOST_SCHEDULES = 100
 _MOST_SLOTS = 100
@@ -88,7 +89,7 @@ class WorkflowCache:
             if len(self._known) >= _MOST_KEPT:
                 self._known.clear()
             text = self._store.definition(definition_hash)
-            self._known[definition_hash] = compile_document(read_text(text, definition_hash))[0]
+            self._known[definition_hash] = compile_document(read_text(text, definition_hash), inputs=EVERY_NAME)[0]
         return self._known[definition_hash]
 
 

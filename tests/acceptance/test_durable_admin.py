@@ -94,6 +94,16 @@ def test_a_schedule_is_triggered_beside_its_times(services: Services) -> None:
     assert run["created_by"].startswith("local:cli:")
 
 
+def test_a_scheduled_run_may_use_its_slot_and_the_inputs_of_its_schedule_by_their_names(services: Services) -> None:
+    said = 'a: {function: tools.log.info, args: ["{{n}} {{data_interval_end}} {{inputs.data_interval_start}} {{ds}}"]}'
+    document = workflow(said, name="nightly", head="schedule: '0 6 * * *'")
+    added = services.cli("schedule", "add", services.command_line.write("nightly.yaml", document), "--var", "n=3")
+    assert added.code == 0, added.err
+    triggered = services.cli("schedule", "trigger", "nightly", "--json")
+    assert triggered.code == 0, triggered.err
+    assert services.cli("status", triggered.json["workflow_id"]).code == 0
+
+
 def test_the_options_of_a_schedule_win_over_its_document(services: Services) -> None:
     file = services.command_line.write("nightly.yaml", PLAIN)
     without = services.cli("schedule", "add", file)

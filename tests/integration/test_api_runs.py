@@ -38,6 +38,16 @@ def test_a_started_workflow_is_pending_and_its_tasks_can_be_seen(api: Api) -> No
     assert api.runs.asked[0].inputs == {"who": "you"}
 
 
+def test_a_run_whose_document_names_an_input_without_a_namespace_can_be_seen(api: Api) -> None:
+    tasks = {"hello": {"operator_type": "task", "function": "tools.log.info", "args": ["{{who}} and {{inputs.who}}"]}}
+    body = {"document": {"name": "bare", "tasks": tasks}, "inputs": {"who": "you"}}
+    run_id = api.post("/workflow/start", body).get_json()["workflow_id"]
+    status = api.client.get(f"/workflow/status/{run_id}")
+    assert status.status_code == 200, status.text
+    assert [task["status"] for task in status.get_json()["tasks"]] == [TaskStatus.PENDING]
+    assert api.client.get(f"/api/v1/workflows/{run_id}").status_code == 200
+
+
 def test_a_document_may_be_sent_as_yaml_text_and_its_problems_say_where_they_are(api: Api) -> None:
     good = "name: text\ntasks:\n  a: {operator_type: task, function: tools.log.info, args: [hi]}\n"
     assert api.post("/workflow/start", {"document": good}).status_code == 202
@@ -150,6 +160,8 @@ def test_lists_are_filtered_and_paged_without_repeating_or_losing_a_run(api: Api
     cancelled = api.client.get("/workflows?status=cancelled").get_json()
     assert [run["workflow_id"] for run in cancelled["workflows"]] == [ids[2]]
     assert cancelled["total_count"] == 1
+    assert api.client.get("/workflows?status=Cancelled").get_json() == cancelled
+    assert api.client.get("/workflows?status=pending").get_json()["total_count"] == 6
     assert api.client.get("/workflows?name=nothing").get_json()["workflows"] == []
     api.sql("UPDATE workflows SET parent_workflow_id = %s WHERE workflow_id = ANY (%s)", (ids[0], ids[5:]))
     children = api.client.get(f"/workflows?parent={ids[0]}").get_json()["workflows"]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from examples.expense_report import create_expense_workflow
+from highway_core.api.approval_previews import Previews
 from highway_core.engine.decision_preview import NextTask, Preview, preview_decisions
 from highway_core.engine.loader import compile_document, read_source, read_text
+from highway_core.persistence.approval_store import Approval
+from highway_core.persistence.run_reads import RunReads
 
 CHOICES = ("APPROVED", "DENIED")
 ASK = """
@@ -192,3 +198,13 @@ def test_an_approval_inside_loops_tells_the_rest_of_its_iteration() -> None:
 def test_a_path_that_the_document_does_not_have_has_no_preview(path: str) -> None:
     workflow, _ = compile_document(read_text(ASK % ""))
     assert preview_decisions(workflow, path, CHOICES) is None
+
+
+def test_a_document_that_names_an_input_without_a_namespace_has_a_preview_too() -> None:
+    tasks = '  next: {operator_type: task, function: tools.log.info, args: ["{{who}}"], dependencies: [ask]}\n'
+    text = ASK % "" + tasks
+    reads = cast(RunReads, SimpleNamespace(definition=lambda _hash: text))
+    asked = cast(Approval, SimpleNamespace(definition_hash="abc", task_id="ask", choices=CHOICES))
+    found = Previews(reads).of(asked)
+    assert found is not None
+    assert found == preview_decisions(compile_document(read_text(text), inputs=["who"])[0], "ask", CHOICES)
