@@ -23,6 +23,7 @@ from highway_core.api.run_models import (
 from highway_core.engine.durable.operations import Started as StartedRun
 from highway_core.engine.durable.operations import StartRequest
 from highway_core.engine.graph import CompiledWorkflow
+from highway_core.errors import RunConflictError
 from highway_core.persistence.api_keys import Scope
 from highway_core.utils.json_values import to_storable
 
@@ -104,7 +105,12 @@ def _carried_out(context: ApiContext, body: StartNamed, workflow: CompiledWorkfl
         queue=body.queue,
         priority=body.priority,
     )
-    return context.runs.start(asked)
+    started = context.runs.start(asked)
+    if body.workflow_id not in {None, started.run_id}:
+        raise RunConflictError(
+            f"The idempotency key is that of run '{started.run_id}', not of '{body.workflow_id}'.", started.run_id
+        )
+    return started
 
 
 def _storable(context: ApiContext, inputs: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -109,6 +109,16 @@ def test_a_workflow_is_started_by_the_name_of_its_file_by_its_own_name_and_again
     api.close()
 
 
+def test_a_key_that_belongs_to_a_run_with_another_id_is_a_conflict(api: Api) -> None:
+    first = {"document": DOCUMENT, "workflow_id": "first"}
+    assert api.post("/workflow/start", first, headers={"Idempotency-Key": "k"}).get_json()["created"] is True
+    assert api.post("/workflow/start", first, headers={"Idempotency-Key": "k"}).get_json()["created"] is False
+    other = api.post("/workflow/start", first | {"workflow_id": "second"}, headers={"Idempotency-Key": "k"})
+    assert (other.status_code, other.get_json()["code"]) == (409, "run_conflict")
+    assert other.get_json()["existing_run_id"] == "first"
+    assert api.client.get("/workflow/status/second").status_code == 404
+
+
 def test_a_start_names_a_document_or_a_name_but_not_both(api: Api) -> None:
     for body in ({}, {"name": "greeting", "document": DOCUMENT}):
         assert api.post("/workflow/start", body).status_code == 422
