@@ -10,7 +10,6 @@ back without that counting as an attempt, and ends. A second signal ends it at o
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
 import secrets
@@ -18,7 +17,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from queue import Empty, SimpleQueue
+from queue import Empty
 
 from highway_core.config import Settings, current_settings
 from highway_core.engine.durable.desk import Desk
@@ -33,9 +32,11 @@ from highway_core.persistence.durable_connection import LONGEST_CALL, Connection
 from highway_core.persistence.statements import upkeep
 from highway_core.persistence.transition_store import Claim, TransitionStore, Wish
 from highway_core.services.database_gate import await_database
+from highway_core.services.inbox import Inbox, Posted
 from highway_core.services.loop import ServiceLoop, Stop, Trouble, install_stop_signals
 from highway_core.services.lost_answers import LostAnswers
 from highway_core.services.notifications import Notifier
+from highway_core.services.process_memory import keep_memory
 from highway_core.services.quarantine import Quarantine
 from highway_core.services.watchdog import Watchdog
 from highway_core.services.worker_appetite import Appetite
@@ -55,9 +56,6 @@ _LIMITS_SECONDS = 2.0
 """How old what is known of limits may be."""
 _MOST_INPUTS = 500
 """Inputs that go into one commit."""
-
-Posted = tuple[str, Input] | None
-"""A run and what happened to it; None only wakes the deciding thread."""
 
 
 class Worker:
@@ -79,7 +77,7 @@ class Worker:
         url = self.settings.database_url
         self._queues = tuple(queues or self.settings.queues)
         self._concurrency = concurrency or self.settings.concurrency
-        self._inbox: SimpleQueue[Posted] = SimpleQueue()
+        self._inbox = Inbox()
         self._hands = WorkerHands(services.runner, self._concurrency, self._queues, self._post)
         lease = self.settings.lease_seconds
         self._connection = DurableConnection(url, "highway-worker", max(LONGEST_CALL, 2 * lease))
@@ -118,7 +116,7 @@ class Worker:
         queues = ", ".join(self.settings.queues)
         logger.info("The Worker runs as %s: %d at a time, of %s", self.worker_id, self.settings.concurrency, queues)
         if threading.current_thread() is threading.main_thread():  # a process of its own
-            _rest_from_collecting()
+            keep_memory()
         threads = [
             threading.Thread(
                 target=one.run, args=(self._side,), name=f"highway-{type(one).__name__.lower()}", daemon=True
@@ -143,7 +141,7 @@ class Worker:
         """Wake the deciding thread when it is to stop; if it does not come to its end, it waits for an answer that does
         not come."""
         self.stop.wait(None)
-        self._inbox.put(None)
+        self._inbox.post(None)
         if not self._side.wait(self.settings.grace_seconds + _PATIENCE / 2):
             self._connection.break_off(for_good=True)
 
@@ -197,7 +195,7 @@ class Worker:
         due = self._hands.expire()
         try:
             self._take(self._quarantine.admit(self._answers.found(inputs)), inputs, versions)
-            waiting = None if inputs or not self._inbox.empty() or self._wants_to_claim() else self._patience(due)
+            waiting = None if inputs or len(self._inbox) or self._wants_to_claim() else self._patience(due)
             self._receive(inputs, waiting)
             self._know_limits()
             if not inputs and self._wants_to_claim() and not self.stop.is_set():
@@ -216,10 +214,9 @@ class Worker:
     def _receive(self, inputs: dict[str, list[Input]], seconds: float | None) -> None:
         """Take what has been posted, up to a commit's worth, after a wait for the first (None: without one)."""
         try:
-            posted = self._inbox.get(timeout=seconds) if seconds is not None else self._inbox.get_nowait()
-            self._note(posted, inputs)
-            for _ in range(min(self._inbox.qsize(), _MOST_INPUTS)):
-                self._note(self._inbox.get_nowait(), inputs)
+            self._note(self._inbox.take(seconds or 0.0), inputs)
+            for _ in range(min(len(self._inbox), _MOST_INPUTS)):
+                self._note(self._inbox.take(0.0), inputs)
         except Empty:
             return
 
@@ -365,23 +362,15 @@ class Worker:
         return self._clock.now() + self._offset
 
     def _post(self, run_id: str, posted: Input) -> None:
-        self._inbox.put((run_id, posted))
+        self._inbox.post((run_id, posted))
 
     def _heard(self) -> None:
         self._appetite.call()
-        self._inbox.put(None)
+        self._inbox.post(None)
 
 
 def _input(claim: Claim) -> Input:
     return Work(claim) if claim.kind == QueueKind.WORK else Message(claim)
-
-
-def _rest_from_collecting() -> None:
-    """Have the garbage collector look rarely: images free themselves (``Image.dispose``), and going through thousands
-    of them again and again took a third of a worker's time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def main() -> int:
