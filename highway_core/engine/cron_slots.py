@@ -48,9 +48,10 @@ class Slots(Protocol):
 
 def parse_slots(expression: str, timezone: str, anchor: datetime) -> Slots:
     """The slots of an expression; ValueError if it, or the time zone, cannot be used. ``anchor`` is for ``@every``."""
+    zone = _zone(timezone)  # also of intervals: their runs are told the day in it
     if expression.lstrip().startswith("@every"):
         return _Every(parse_interval(expression), anchor.astimezone(UTC))
-    return _Cron(_cron(expression), _zone(timezone))
+    return _Cron(_cron(expression), zone)
 
 
 def check_expression(expression: str) -> None:

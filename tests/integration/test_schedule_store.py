@@ -157,6 +157,17 @@ def test_a_schedule_whose_document_cannot_be_used_does_not_hold_up_the_others(
     assert len([one for one in caplog.records if one.levelname == "ERROR" and "'bad'" in one.getMessage()]) == 1
 
 
+def test_an_interval_whose_time_zone_this_machine_does_not_know_does_not_hold_up_the_others(
+    schedules: Schedules, connection: DurableConnection
+) -> None:
+    schedules.register(_workflow("@every 5m"), schedule_id="abroad")
+    schedules.register(_workflow())
+    connection.run("UPDATE schedules SET timezone = 'Mars/Olympus' WHERE schedule_id = 'abroad'")
+    for schedule_id in ("abroad", "nightly"):
+        _set_next(connection, "2024-01-02T06:00Z", schedule_id)
+    assert _start(connection) == 1
+
+
 @pytest.mark.parametrize("schedulers", [2, 5])
 def test_every_slot_gets_one_run_however_many_schedulers_there_are(
     schedules: Schedules, connection: DurableConnection, postgres_url: str, schedulers: int
@@ -262,6 +273,7 @@ def test_a_trigger_starts_a_run_at_once_beside_the_slots(schedules: Schedules, c
     [
         (None, {}, "has no schedule"),
         ("@daily", {"timezone": "Mars/Olympus"}, "unknown time zone 'Mars/Olympus'"),
+        ("@every 5m", {"timezone": "Mars/Olympus"}, "unknown time zone 'Mars/Olympus'"),
         ("@daily", {"schedule_id": "a/b"}, "cannot be the id of a schedule"),
     ],
 )
