@@ -311,6 +311,7 @@ class Driver(ImageDriver):
         image.changes.add("names", name=name)
         instance.queued = True
         instance.progress = {"event": name}  # that the sweep can put the row back
+        self.enqueued += 1  # the commit makes the row claimable if there is such an event
 
     def ask_person(self, steps: Steps, instance: Instance, decision: AwaitEvent) -> None:
         image = self.image_of(steps.run)
