@@ -156,7 +156,7 @@ def _report(
 
 
 _HAPPENED = """
-SELECT 'timers', count(*) FROM tasks WHERE operator_type = 'wait' AND status = 'completed'
+SELECT 'timers', count(wake_up_at) FROM tasks WHERE operator_type = 'wait' AND status = 'completed'
 UNION ALL SELECT 'events', count(*) FROM tasks WHERE operator_type = 'wait_for_event' AND status = 'completed'
 UNION ALL SELECT 'approvals ' || lower(status), count(*) FROM approvals GROUP BY 1
 UNION ALL SELECT 'child runs', count(*) FROM workflows WHERE parent_workflow_id IS NOT NULL
