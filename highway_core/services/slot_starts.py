@@ -24,7 +24,6 @@ from highway_core.persistence.schedule_store import Schedule, ScheduleStore
 from highway_core.utils.clock import Clock, SystemClock
 
 SLOT_INPUTS = ("ds", "data_interval_start", "data_interval_end", "logical_date")
-"""Inputs that every run of a schedule has, beside those of the schedule."""
 """The inputs that every run of a schedule gets, beside the schedule's own."""
 _MOST_SCHEDULES = 100
 _MOST_SLOTS = 100
