@@ -103,6 +103,7 @@ class RunAnswer(Answer):
     ended_at: datetime | None
     created_by: str | None
     queue: str
+    tags: list[str]
     parent_workflow_id: str | None
     schedule_id: str | None
     slot: datetime | None
@@ -134,6 +135,8 @@ class ListQuery(Query):
     since: datetime | None = None
     parent: str | None = Field(None, max_length=1_000)
     """The id of the run whose child runs these are."""
+    tag: str | None = Field(None, max_length=300)
+    """One of the tags that their documents have."""
     limit: int = Field(50, ge=1, le=500)
     cursor: str | None = Field(None, max_length=1_000)
 

@@ -73,7 +73,7 @@ def status(context: ApiContext, run_id: str, query: StatusQuery) -> Response:
 )
 def list_runs(context: ApiContext, query: ListQuery) -> Response:
     """A page; ``cursor`` is ``next_cursor`` of the page before, with the same filters."""
-    which = RunFilter(query.status, query.name, _aware(query.since), query.parent)
+    which = RunFilter(query.status, query.name, _aware(query.since), query.parent, query.tag)
     after = _position(query.cursor)
     runs = context.reads.runs(which, query.limit + 1, after)
     page, more = runs[: query.limit], len(runs) > query.limit
@@ -182,6 +182,7 @@ def run_members(run: RunRow) -> dict[str, Any]:
         "ended_at": run.ended_at,
         "created_by": run.created_by,
         "queue": run.queue,
+        "tags": run.tags,
         "parent_workflow_id": run.parent_run_id,
         "schedule_id": run.schedule_id,
         "slot": run.slot,

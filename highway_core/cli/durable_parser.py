@@ -113,6 +113,7 @@ def _add_reading(actions: Any) -> None:
     listing = _client_action(actions, "list", "runs, the newest first")
     listing.add_argument("--status", metavar="STATUS", help="only runs with this status, as in failed")
     listing.add_argument("--name", metavar="NAME", help="only runs of this workflow")
+    listing.add_argument("--tag", metavar="TAG", help="only runs whose document has this tag")
     listing.add_argument("--limit", type=positive, default=20, metavar="N", help="at most so many (default: 20)")
 
 

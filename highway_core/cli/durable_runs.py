@@ -56,11 +56,12 @@ def _status(client: DurableClient, options: Namespace, output: Output) -> None:
 
 
 def _list(client: DurableClient, options: Namespace, output: Output) -> None:
-    runs = client.runs(options.limit, status=_run_status(options.status), name=options.name)
+    runs = client.runs(options.limit, status=_run_status(options.status), name=options.name, tag=options.tag)
     if options.json:
         output.say(as_text(runs))
     elif not runs:
-        output.say("There are no such runs." if options.status or options.name else "There are no runs yet.")
+        narrowed = options.status or options.name or options.tag
+        output.say("There are no such runs." if narrowed else "There are no runs yet.")
     else:
         output.say("\n".join(columns([("Run", "Workflow", "Status", "Started (UTC)", "Took"), *map(_run, runs)], "")))
 

@@ -35,6 +35,7 @@ class RunRow:
     priority: int
     schedule_id: str | None
     slot: datetime | None
+    tags_json: str | None = None
 
     @property
     def is_over(self) -> bool:
@@ -43,6 +44,11 @@ class RunRow:
     @property
     def result(self) -> Any:
         return None if self.result_json is None else json.loads(self.result_json)
+
+    @property
+    def tags(self) -> list[str]:
+        tags: list[str] = json.loads(self.tags_json or "[]")
+        return tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,7 @@ class RunFilter:
     workflow_name: str | None = None
     since: datetime | None = None
     parent: str | None = None
+    tag: str | None = None
     mode: RunMode = RunMode.DURABLE
 
 
@@ -119,10 +126,11 @@ class RunReads:
 
     def runs(self, which: RunFilter, limit: int, after: RunPosition | None = None) -> list[RunRow]:
         """The newest first; ``after`` is where the page before ended."""
-        filters = (which.status, which.workflow_name, which.since, which.parent)
-        status, name, since, parent = (one is not None for one in filters)
-        statement = sql.select_runs(status, name, since, after is not None, parent)
-        values: list[Any] = [which.mode.value, *(one for one in filters if one is not None)]
+        asked = {"status": which.status, "name": which.workflow_name, "since": which.since}
+        asked |= {"parent": which.parent, "tag": which.tag}
+        filters = {name: value for name, value in asked.items() if value is not None}
+        statement = sql.select_runs(filters, after=after is not None)
+        values: list[Any] = [which.mode.value, *filters.values()]
         if after is not None:
             values += [after.created_at, after.created_at, after.run_id]
         return [_run(row) for row in self._fetch(statement, (*values, limit))]

@@ -18,7 +18,7 @@ from highway_core.persistence.engines import IMMEDIATE, engine_over
 from highway_core.persistence.location import Location, locate
 from highway_core.persistence.models import Base
 from highway_core.persistence.schema_version import CREATE_VERSION_TABLE, HEAD, SELECT_VERSION, check_server, unknown
-from highway_core.persistence.statements.durable_functions import DURABLE_TABLES, FUNCTIONS
+from highway_core.persistence.statements.durable_functions import DURABLE_TABLES, FUNCTIONS, OPEN_TASKS
 
 _log = logging.getLogger(__name__)
 
@@ -154,7 +154,8 @@ def create_schema(connection: Connection) -> None:
     """Everything as the migrations would make it: the models, and on PostgreSQL what DURABLE mode adds to them."""
     Base.metadata.create_all(connection, checkfirst=False)
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(DURABLE_TABLES, execution_options=_AS_IT_IS)
+        for statements in (DURABLE_TABLES, OPEN_TASKS):
+            connection.exec_driver_sql(statements, execution_options=_AS_IT_IS)
     _install_functions(connection)
 
 

@@ -105,11 +105,11 @@ def test_an_unknown_run_is_one_sentence_and_exit_code_1(durable: CommandLine, ap
 
 def test_runs_are_listed_and_a_status_may_be_spelled_in_any_case(durable: CommandLine, api: Server) -> None:
     says(api, "/workflows", {"workflows": [run("PAUSED", ended_at=None)], "next_cursor": None, "total_count": 1})
-    done = durable("durable", "list", "--status", "paused", "--name", "testing")
+    done = durable("durable", "list", "--status", "paused", "--name", "testing", "--tag", "nightly")
     assert done.code == 0
     assert done.lines[0].split() == ["Run", "Workflow", "Status", "Started", "(UTC)", "Took"]
     assert done.lines[1].startswith("r1   testing   PAUSED  2030-01-31 09:00:00")
-    assert "status=PAUSED&name=testing" in api.received[-1].target
+    assert "status=PAUSED&name=testing&tag=nightly" in api.received[-1].target
 
 
 def test_a_status_that_no_run_can_have_is_refused_with_the_nearest(durable: CommandLine, api: Server) -> None:

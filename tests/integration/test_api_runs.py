@@ -176,6 +176,10 @@ def test_lists_are_filtered_and_paged_without_repeating_or_losing_a_run(api: Api
     api.sql("UPDATE workflows SET parent_workflow_id = %s WHERE workflow_id = ANY (%s)", (ids[0], ids[5:]))
     children = api.client.get(f"/workflows?parent={ids[0]}").get_json()["workflows"]
     assert [run["workflow_id"] for run in children] == [ids[6], ids[5]]
+    api.sql("""UPDATE workflows SET tags_json = '["night", "bank"]' WHERE workflow_id = %s""", (ids[3],))
+    (tagged,) = api.client.get("/workflows?tag=bank").get_json()["workflows"]
+    assert (tagged["workflow_id"], tagged["tags"]) == (ids[3], ["night", "bank"])
+    assert api.client.get("/workflows?tag=ban").get_json()["workflows"] == []
     assert api.client.get("/workflows?since=2026-06-01T00:00:00").get_json()["total_count"] == 3
     assert api.client.get("/workflows?name=greeting&since=2025-06-01T00:00:00Z").get_json()["total_count"] == 7
 

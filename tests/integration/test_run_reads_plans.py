@@ -85,12 +85,12 @@ def reads(plan: dict[str, Any]) -> int:
         (sql.SELECT_OPEN_TASKS, (RUN, 100), 20),
         (sql.SELECT_STATUSES, ([RUN, "run-8"],), 4),
         (sql.SELECT_HISTORY, (RUN, 3, 5), 20),
-        (sql.select_runs(False, False, False, False), (DURABLE, 50), 60),
-        (sql.select_runs(False, False, False, True), (DURABLE, MOMENT, MOMENT, RUN, 50), 60),
-        (sql.select_runs(False, False, True, False), (DURABLE, MOMENT, 50), 60),
-        (sql.select_runs(True, False, False, False), (DURABLE, RUNNING, 50), 60),
-        (sql.select_runs(False, True, False, False), (DURABLE, "w7", 50), 60),
-        (sql.select_runs(False, False, False, False, True), (DURABLE, RUN, 50), 60),
+        (sql.select_runs(), (DURABLE, 50), 60),
+        (sql.select_runs(after=True), (DURABLE, MOMENT, MOMENT, RUN, 50), 60),
+        (sql.select_runs({"since"}), (DURABLE, MOMENT, 50), 60),
+        (sql.select_runs({"status"}), (DURABLE, RUNNING, 50), 60),
+        (sql.select_runs({"name"}), (DURABLE, "w7", 50), 60),
+        (sql.select_runs({"parent"}), (DURABLE, RUN, 50), 60),
         (keys.SELECT_KEY, ("k7",), 1),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_read_touches_no_more_rows_than_it_answers_with(
 
 
 def test_a_deep_page_of_a_list_costs_what_the_first_one_does(large: DurableConnection) -> None:
-    statement = sql.select_runs(False, False, False, True)
+    statement = sql.select_runs(after=True)
     middle = large.value("SELECT start_time FROM workflows WHERE workflow_id = 'run-2500'")
     (plan,) = large.value(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", (DURABLE, middle, middle, "run-2500", 50))
     assert list(scans(plan["Plan"])) == []

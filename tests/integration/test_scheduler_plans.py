@@ -10,7 +10,7 @@ import pytest
 from highway_core.lifecycle import RUN_FINAL, RunStatus, TaskStatus
 from highway_core.persistence.durable_connection import DurableConnection
 from highway_core.persistence.schema import require_schema
-from highway_core.persistence.statements import schedules, upkeep
+from highway_core.persistence.statements import reads, schedules, upkeep
 
 _OPEN = [status.value for status in RunStatus if status not in RUN_FINAL]
 _FINAL = [status.value for status in RUN_FINAL]
@@ -86,3 +86,54 @@ def test_a_frequent_statement_reads_no_table_from_end_to_end(
     assert "Seq Scan" not in plan, plan
     assert "Index Cond: (start_time" in plan or statement is not upkeep.LOCK_OLD_RUNS, plan
     assert {index for index in indexes if index in plan} == indexes, plan
+
+
+_ENDED = """
+INSERT INTO workflows (workflow_id, workflow_name, mode, status, start_time, updated_at, end_time, owner)
+SELECT 'old' || n, 'test', 'DURABLE', 'completed', at, at, at, ''
+  FROM (SELECT n, clock_timestamp() - interval '1 hour' AS at FROM generate_series(1, 3000) AS n) AS one;
+INSERT INTO tasks (workflow_id, task_id, operator_type, dependencies_json, ordinal, created_at, updated_at,
+       completed_at, status, attempt, node)
+SELECT 'old' || n, 't', 'task', '[]', n, at, at, at, 'completed', 1, 1
+  FROM (SELECT n, clock_timestamp() - interval '1 hour' AS at FROM generate_series(1, 3000) AS n) AS one;
+"""
+_ASLEEP = """
+INSERT INTO workflows (workflow_id, workflow_name, mode, status, start_time, updated_at, owner)
+SELECT 'run' || n, 'test', 'DURABLE', 'running', at, at, ''
+  FROM (SELECT n, clock_timestamp() - interval '1 hour' AS at FROM generate_series(1, 3000) AS n) AS one;
+INSERT INTO tasks (workflow_id, task_id, operator_type, dependencies_json, ordinal, created_at, updated_at, wake_up_at,
+       status, attempt, node)
+SELECT 'run' || n, 't', 'wait', '[]', n, at, at, at + interval '1 day', 'WAITING_FOR_TIMER', 1, 1
+  FROM (SELECT n, clock_timestamp() - interval '1 hour' AS at FROM generate_series(1, 3000) AS n) AS one;
+INSERT INTO task_queue (workflow_id, task_id, kind, status, due_at)
+SELECT 'run' || n, 't', 'wake', 'WAITING_FOR_TIMER', clock_timestamp() + interval '1 day'
+  FROM generate_series(1, 3000) AS n;
+"""
+_LOOKED_AT = ("Index Scan", "Index Only Scan", "Bitmap Heap Scan", "Seq Scan")
+
+
+def _touched(plan: dict[str, Any]) -> int:
+    rows = plan.get("Actual Rows", 0) + plan.get("Rows Removed by Filter", 0) if plan["Node Type"] in _LOOKED_AT else 0
+    return int(rows * plan.get("Actual Loops", 1)) + sum(_touched(child) for child in plan.get("Plans", ()))
+
+
+@pytest.mark.parametrize(
+    ("statement", "values"),
+    [
+        (upkeep.LOST, (["running"], ["QUEUED"], ["WAITING_FOR_TIMER"], 10, "DURABLE", "run1", 300)),
+        (reads.SELECT_OPEN_TASKS, ("run7", 100)),
+    ],
+)
+def test_open_tasks_are_found_by_their_run_though_there_were_none_when_they_were_counted(
+    postgres_url: str, statement: str, values: Sequence[Any]
+) -> None:
+    require_schema(postgres_url)
+    connection = DurableConnection(postgres_url)
+    try:
+        connection.run(_ENDED)
+        connection.run("VACUUM ANALYZE")
+        connection.run(_ASLEEP)
+        (plan,) = connection.value(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values)
+        assert _touched(plan["Plan"]) <= 300 * 6, plan
+    finally:
+        connection.close()

@@ -67,7 +67,7 @@ class DurableClient:
         return self._object(Request("GET", f"/workflow/status/{_part(run_id)}", query, patience=wait or 0.0))
 
     def runs(self, limit: int, **filters: str | None) -> list[Json]:
-        """The newest first; ``status``, ``name`` and ``parent`` narrow it down."""
+        """The newest first; ``status``, ``name``, ``parent`` and ``tag`` narrow it down."""
         given = {name: value for name, value in filters.items() if value is not None}
         return self._pages("/workflows", "workflows", limit, given)
 

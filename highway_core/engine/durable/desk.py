@@ -289,7 +289,7 @@ class Desk:
     def _report(self) -> None:
         late, self._driver.late_answers = self._driver.late_answers, 0
         if late:
-            logger.warning("refused %d late answers: their leases were lost in the meantime", late)
+            logger.warning("refused %d late answers: their leases were lost, or they are stored already", late)
             self._store.count(LATE_ANSWERS, late)
 
     def _weigh(self, run_id: str) -> None:

@@ -12,8 +12,11 @@ from pathlib import Path
 
 from highway_core.lifecycle import ApprovalStatus, QueueKind, RunMode, RunStatus, TaskStatus
 
-DURABLE_TABLES = (Path(__file__).parents[1] / "migrations/versions/v0002_durable.sql").read_text(encoding="utf-8")
+_REVISIONS = Path(__file__).parents[1] / "migrations/versions"
+DURABLE_TABLES = (_REVISIONS / "v0002_durable.sql").read_text(encoding="utf-8")
 """Over the tables of revision highway_0001. Released, and so never changed again."""
+OPEN_TASKS = (_REVISIONS / "v0003_open_tasks.sql").read_text(encoding="utf-8")
+"""Over those of highway_0002."""
 
 _WORDS = (
     {status.name: status.value for status in TaskStatus}

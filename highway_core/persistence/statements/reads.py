@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 _RUN = """
 SELECT w.workflow_id, w.workflow_name, w.mode, w.status, w.start_time, w.end_time, w.updated_at, w.error_message,
        w.result_json, w.definition_hash, w.parent_workflow_id, w.parent_task_id, w.created_by, w.queue,
-       coalesce(w.priority, 0), w.schedule_id, w.slot
+       coalesce(w.priority, 0), w.schedule_id, w.slot, w.tags_json
   FROM workflows w
 """
 
@@ -56,17 +58,19 @@ _LISTED = _RUN + " WHERE w.mode = %s"
 _ORDER = " ORDER BY w.start_time DESC, w.workflow_id LIMIT %s"
 
 
-def select_runs(status: bool, name: bool, since: bool, after: bool, parent: bool = False) -> str:
-    """The newest runs of a mode, with those filters; values in this order, the number of rows last."""
-    return "".join(
-        (
-            _LISTED,
-            " AND w.status = %s" if status else "",
-            " AND w.workflow_name = %s" if name else "",
-            " AND w.start_time >= %s" if since else "",
-            " AND w.parent_workflow_id = %s" if parent else "",
-            # Written like this the first part is a condition of the index.
-            " AND w.start_time <= %s AND (w.start_time < %s OR w.workflow_id > %s)" if after else "",
-            _ORDER,
-        )
-    )
+_FILTERS = {
+    "status": " AND w.status = %s",
+    "name": " AND w.workflow_name = %s",
+    "since": " AND w.start_time >= %s",
+    "parent": " AND w.parent_workflow_id = %s",
+    "tag": " AND w.tags_json::jsonb ? %s",
+}
+# Written like this the first part is a condition of the index.
+_AFTER = " AND w.start_time <= %s AND (w.start_time < %s OR w.workflow_id > %s)"
+
+
+def select_runs(filters: Collection[str] = (), *, after: bool = False) -> str:
+    """The newest runs of a mode. Values: the mode; of the filters (status, name, since, parent, tag) those that are
+    given, in this order; three of ``after``; the number of rows."""
+    conditions = (condition for name, condition in _FILTERS.items() if name in filters)
+    return "".join((_LISTED, *conditions, _AFTER if after else "", _ORDER))
