@@ -9,7 +9,6 @@ import pytest
 
 from highway_core.config import Settings
 from highway_core.engine import definitions
-from highway_core.engine.durable import definitions as durable
 from highway_core.engine.durable.definitions import DurableDefinitions
 from highway_core.engine.loader import Source, read_source
 from highway_core.errors import RunError
@@ -36,7 +35,7 @@ class Documents:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that are read, in order. The folder is looked at each time."""
+    """The files that are read, in order."""
     files: list[Path] = []
 
     def noted(file: Path) -> Source:
@@ -44,7 +43,6 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return read_source(file)
 
     monkeypatch.setattr(definitions, "read_source", noted)
-    monkeypatch.setattr(durable, "_LOOK", 0.0)
     return files
 
 
@@ -85,16 +83,12 @@ def test_a_document_that_was_changed_is_the_new_one_from_then_on(tmp_path: Path,
     assert reads
 
 
-def test_a_folder_that_was_looked_at_a_moment_ago_is_not_looked_at_again(
-    tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(durable, "_LOOK", 60.0)
-    write(tmp_path, "flow", "flow")
+def test_a_document_that_was_put_there_just_now_is_found(tmp_path: Path) -> None:
     known, store = in_folder(tmp_path), Documents()
-    before = known.by_name("flow", None, store)
-    write(tmp_path, "flow", "flow", "PT20S")
-    assert known.by_name("flow", None, store) is before
-    assert len(reads) == 1
+    with pytest.raises(RunError):
+        known.by_name("flow", None, store)
+    write(tmp_path, "flow", "flow")
+    assert known.by_name("flow", None, store).model.name == "flow"
 
 
 @pytest.mark.parametrize(

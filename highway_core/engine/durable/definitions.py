@@ -12,10 +12,7 @@ from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.loader import EVERY_NAME, compile_document, read_text
 from highway_core.engine.validation import Tools
 from highway_core.errors import RunError, StorageError
-from highway_core.utils.clock import SystemClock
 
-_LOOK = 1.0
-"""Seconds between two looks at the folder: for so long a document that has changed there may be the one it was."""
 _MOST = 500
 _MOST_STORED = 10_000
 
@@ -39,10 +36,8 @@ class DurableDefinitions:
         self._compiled: OrderedDict[str, CompiledWorkflow] = OrderedDict()
         self._stored: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
-        self._clock = SystemClock()
         self._named = Definitions(self._folders, tools)
         self._stamp: Stamp | None = None
-        self._looked_at = 0.0
         self._looking = threading.Lock()
 
     def by_hash(self, definition_hash: str, store: DefinitionStore) -> CompiledWorkflow:
@@ -78,11 +73,9 @@ class DurableDefinitions:
     def _in_folder(self, name: str) -> CompiledWorkflow:
         """The folder is read anew if something in it has changed."""
         with self._looking:
-            now = self._clock.monotonic()
-            if self._stamp is None or now - self._looked_at >= _LOOK:
-                newest, self._looked_at = stamp(self._folders), now
-                if newest != self._stamp:
-                    self._named, self._stamp = Definitions(self._folders, self._tools), newest
+            newest = stamp(self._folders)
+            if newest != self._stamp:
+                self._named, self._stamp = Definitions(self._folders, self._tools), newest
             return self._named.find(name)
 
     def remember(self, compiled: CompiledWorkflow) -> None:
