@@ -306,6 +306,7 @@ def test_the_embedded_postgresql_is_started_again_when_it_is_killed(embedded_ser
 def test_a_terminal_that_is_closed_leaves_nothing(services: Services) -> None:
     """What a closed terminal does: SIGHUP to the foreground group, and nobody reads any more."""
     reader, writer = os.pipe()
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup may stand before the tests
     process = subprocess.Popen(
         [sys.executable, str(CLI), "durable", "start-services", "--no-api"],
         env=services.environ,
@@ -315,6 +316,7 @@ def test_a_terminal_that_is_closed_leaves_nothing(services: Services) -> None:
         stderr=writer,
         start_new_session=True,
     )
+    signal.signal(signal.SIGHUP, before)
     os.close(writer)
     said = b""
     while b"Ready." not in said:
