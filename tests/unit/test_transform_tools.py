@@ -92,8 +92,8 @@ def test_a_round_begins_with_what_the_last_one_gave() -> None:
 
 
 def test_a_filter_over_many_items_converts_them_once() -> None:
-    rows = [{"n": number} for number in range(20_000)]
-    assert len(filter_items("item.n % 2 == 0", output=rows)) == 10_000
+    rows = [{"n": number} for number in range(4_000)]
+    assert len(filter_items("item.n % 2 == 0", output=rows)) == 2_000
 
 
 @pytest.mark.parametrize(
