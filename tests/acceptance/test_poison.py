@@ -21,7 +21,7 @@ def test_a_task_that_kills_its_worker_three_times_is_failed_and_its_neighbours_a
     cluster: Cluster, way: str, end: str
 ) -> None:
     """Beside it are tasks that lose a worker with it each time, until they stand alone."""
-    everything = cluster.services.all("--no-api", workers=2, HIGHWAY_LEASE_SECONDS="1").ready()
+    everything = cluster.services.all("--no-api", workers=2, HIGHWAY_LEASE_SECONDS="2").ready()
     neighbours = {f"n{n}": effect(tool="chaos.hold", gate="g", attempts=2) for n in range(2)}
     innocent = cluster.submit({**neighbours, "z": effect(*neighbours)})
     assert cluster.begun(innocent, times=2)
