@@ -20,12 +20,13 @@ POISON = r"The worker was lost [34] times while it carried this task out; it is 
 def test_a_task_that_kills_its_worker_three_times_is_failed_and_its_neighbours_are_not(
     cluster: Cluster, way: str, end: str
 ) -> None:
-    """Beside it are tasks that lose a worker with it each time, until they stand alone."""
+    """Beside it are tasks that lose a worker with it each time, until they stand alone. It dies a moment after it has
+    begun: what its worker has claimed and not yet sent away in that very moment would be taken along."""
     everything = cluster.services.all("--no-api", workers=2, HIGHWAY_LEASE_SECONDS="2").ready()
     neighbours = {f"n{n}": effect(tool="chaos.hold", gate="g", attempts=2) for n in range(2)}
     innocent = cluster.submit({**neighbours, "z": effect(*neighbours)})
     assert cluster.begun(innocent, times=2)
-    poison = cluster.submit({way: effect(tool="chaos.die", how=way)})
+    poison = cluster.submit({way: effect(tool="chaos.die", how=way, after=0.3)})
     assert cluster.over(poison, within=90) == ["failed"]
     cluster.open_gate("g")
     assert cluster.over(innocent) == ["completed"], cluster.services.logs()

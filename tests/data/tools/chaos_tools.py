@@ -71,10 +71,11 @@ def fail(context: ToolContext, failures):
 
 
 @tool("chaos.die")
-def die(context: ToolContext, how, attempts=1_000):
-    """An effect, and then the end of the worker, or an attempt at it, in the first ``attempts`` attempts."""
+def die(context: ToolContext, how, attempts=1_000, after=0.0):
+    """An effect, and ``after`` seconds the end of the worker, or an attempt at it, in the first ``attempts``."""
     nonce = _note(context)
     if context.attempt <= attempts:
+        time.sleep(after)
         _DEATHS[how]()
     return nonce
 
