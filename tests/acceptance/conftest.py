@@ -11,6 +11,7 @@ import pytest
 
 from tests.acceptance.services import Services
 from tests.chaos.cluster import Cluster
+from tests.chaos.proxy import Proxy
 from tests.command_line import CommandLine
 
 
@@ -42,5 +43,20 @@ def embedded_services() -> Iterator[Services]:
 def cluster(tmp_path: Path, durable_url: str) -> Iterator[Cluster]:
     """Services with leases of two seconds, none of which is started yet."""
     made = Cluster(tmp_path, durable_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def proxy(durable_url: str) -> Iterator[Proxy]:
+    made = Proxy(durable_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def behind(tmp_path: Path, durable_url: str, proxy: Proxy) -> Iterator[Cluster]:
+    """Services that reach the database through the proxy only."""
+    made = Cluster(tmp_path, durable_url, proxy.url)
     yield made
     made.close()

@@ -42,21 +42,6 @@ def shaken(tmp_path: Path, server: OwnPostgres) -> Iterator[Cluster]:
     made.close()
 
 
-@pytest.fixture
-def proxy(durable_url: str) -> Iterator[Proxy]:
-    made = Proxy(durable_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def behind(tmp_path: Path, durable_url: str, proxy: Proxy) -> Iterator[Cluster]:
-    """Services that reach the database through the proxy only."""
-    made = Cluster(tmp_path, durable_url, proxy.url)
-    yield made
-    made.close()
-
-
 class Load:
     """Starts runs until it is stopped, each again until it is told that it was started."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,20 +13,6 @@ from tests.chaos.proxy import Proxy
 from tests.waiting import eventually
 
 CHAIN = {"a": effect(), "b": effect("a"), "c": effect("b")}
-
-
-@pytest.fixture
-def proxy(durable_url: str) -> Iterator[Proxy]:
-    made = Proxy(durable_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def behind(tmp_path: Path, durable_url: str, proxy: Proxy) -> Iterator[Cluster]:
-    made = Cluster(tmp_path, durable_url, proxy.url)
-    yield made
-    made.close()
 
 
 def test_leases_are_renewed_while_a_worker_drains(cluster: Cluster) -> None:
