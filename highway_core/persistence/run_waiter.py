@@ -24,6 +24,8 @@ _LOOK_SECONDS = 1.0
 _IDLE_SECONDS = 60.0
 _LISTENING_SECONDS = 2.0
 """How long a waiter lets the listener get ready; after that it is polling that serves it."""
+_HEARING_SECONDS = 0.02
+"""A run that has just been started may be over by then. To look it up at once would only be in its way."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +57,12 @@ class RunWaiter:
         wait = _Wait(run_id)
         listener = self._enter(wait)
         try:
-            # Looked at only when ends are heard of: what ends from now on is notified.
-            listener.ready.wait(min(_LISTENING_SECONDS, max(seconds, 0)))
+            # Looked up only when ends are heard of: what ends from now on is notified.
+            if listener.ready.is_set():
+                wait.over.wait(min(_HEARING_SECONDS, max(seconds, 0)))
+            else:
+                listener.ready.wait(min(_LISTENING_SECONDS, max(seconds, 0)))
+            wait.over.clear()
             while True:
                 status = self._statuses([run_id]).get(run_id)
                 if status is None or status in RUN_FINAL:

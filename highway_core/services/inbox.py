@@ -6,7 +6,9 @@ Threads that leave large results faster than they are committed wait here, so th
 from __future__ import annotations
 
 import threading
-from queue import SimpleQueue
+from collections import deque
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from highway_core.engine.durable.inputs import Answer, Input
 from highway_core.engine.task_runner import Completed
@@ -24,12 +26,14 @@ class Inbox:
 
     def __init__(self, most: int = _MOST_CHARACTERS) -> None:
         self._posted: SimpleQueue[Posted] = SimpleQueue()
+        self._first: deque[Posted] = deque()
+        """What ended a wait."""
         self._most = most
         self._large = 0
         self._room = threading.Condition()
 
     def __len__(self) -> int:
-        return self._posted.qsize()
+        return self._posted.qsize() + len(self._first)
 
     def post(self, posted: Posted) -> None:
         """Waits for room if it is a large result."""
@@ -41,9 +45,15 @@ class Inbox:
                 self._large += size
         self._posted.put(posted)
 
-    def take(self, seconds: float) -> Posted:
-        """What was posted first; queue.Empty if there is nothing after so many seconds."""
-        posted = self._posted.get(timeout=seconds) if seconds else self._posted.get_nowait()
+    def wait(self, seconds: float) -> None:
+        """Until there is something, at most so long."""
+        if not self._first and seconds > 0:
+            with suppress(Empty):
+                self._first.append(self._posted.get(timeout=seconds))
+
+    def take(self) -> Posted:
+        """What was posted first; queue.Empty if there is nothing."""
+        posted = self._first.popleft() if self._first else self._posted.get_nowait()
         size = _size(posted)
         if size:
             with self._room:

@@ -144,6 +144,13 @@ class ServiceLoop:
             seconds, descriptors = self._pass()
             self._stop.wait(seconds, *descriptors)
 
+    def lend(self, run_once: Callable[[], object]) -> None:
+        """A pass on another thread, kept apart from those of the loop by the caller; what it raises is met alike."""
+        try:
+            run_once()
+        except Exception as error:  # noqa: BLE001 - as in :meth:`_pass`
+            self._trouble.met(error)
+
     def _pass(self) -> tuple[float, tuple[int, ...]]:
         try:
             self._run_once()

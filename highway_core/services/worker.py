@@ -15,7 +15,7 @@ import math
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
 from functools import cached_property
 from queue import Empty
 
@@ -31,17 +31,20 @@ from highway_core.persistence.database import DatabaseManager, get_db_manager
 from highway_core.persistence.durable_connection import LONGEST_CALL, ConnectionPool, DurableConnection
 from highway_core.persistence.statements import upkeep
 from highway_core.persistence.transition_store import Claim, TransitionStore, Wish
+from highway_core.services.baton import Baton
 from highway_core.services.database_gate import await_database
 from highway_core.services.inbox import Inbox, Posted
+from highway_core.services.known_limits import KnownLimits
 from highway_core.services.loop import ServiceLoop, Stop, Trouble, install_stop_signals
 from highway_core.services.lost_answers import LostAnswers
 from highway_core.services.notifications import Notifier
 from highway_core.services.process_memory import keep_memory
 from highway_core.services.quarantine import Quarantine
+from highway_core.services.registration import Registration
 from highway_core.services.watchdog import Watchdog
 from highway_core.services.worker_appetite import Appetite
 from highway_core.services.worker_hands import WorkerHands
-from highway_core.services.worker_threads import Caller, Heartbeat, Listener, Teller
+from highway_core.services.worker_threads import Caller, Heartbeat, Listener, SideThreads, Teller
 from highway_core.utils.clock import SystemClock
 from highway_core.utils.process_identity import process_identity
 
@@ -49,11 +52,8 @@ logger = logging.getLogger("HighwayWorker")
 
 _MESSAGES = 200
 """Messages that are claimed at once."""
-_REGISTER_SECONDS = 10.0
 _PATIENCE = 1.0
 """Seconds that the other threads get to end: one may be in the middle of a call to somebody who does not answer."""
-_LIMITS_SECONDS = 2.0
-"""How old what is known of limits may be."""
 _MOST_INPUTS = 500
 """Inputs that go into one commit."""
 
@@ -78,25 +78,31 @@ class Worker:
         self._queues = tuple(queues or self.settings.queues)
         self._concurrency = concurrency or self.settings.concurrency
         self._inbox = Inbox()
+        self._baton = Baton()
+        self._wakes_at = 0.0
+        """When the deciding thread ends its wait (monotonic)."""
+        self._loop = ServiceLoop("The worker", self.run_once, self.stop, interval=0.0, logger=logger)
         self._hands = WorkerHands(services.runner, self._concurrency, self._queues, self._post)
         lease = self.settings.lease_seconds
         self._connection = DurableConnection(url, "highway-worker", max(LONGEST_CALL, 2 * lease))
         self._store = TransitionStore(self._connection, self.worker_id, lease)
         self._clock = SystemClock()
-        self._offset = timedelta(0)
-        self._driver = Driver(self._store, services, self._hands, self._now)
+        self._registration = Registration(
+            self._connection, self.worker_id, self._queues, self._concurrency, self._clock
+        )
+        self._driver = Driver(self._store, services, self._hands, self._registration.now)
         self._desk = Desk(self._driver, self._hands.running)
         self._side = Stop()
         beat = DurableConnection(url, "highway-heartbeat", lease / 2)
-        self._heartbeat = Heartbeat(TransitionStore(beat, self.worker_id, lease), self._hands, lease, freed=self._heard)
+        self._heartbeat = Heartbeat(TransitionStore(beat, self.worker_id, lease), self._hands, lease, freed=self._wake)
         self._watchdog = Watchdog(lease / 8, self._heartbeat.fence)
-        self._listener = Listener(DurableConnection(url, "highway-listener"), self._queues, self._heard)
-        self._caller = Caller(DurableConnection(url, "highway-caller"))
+        self._caller = Caller(DurableConnection(url, "highway-caller"), self.worker_id)
         self._teller = Teller(Notifier(self.settings, ConnectionPool(url, "highway-notices")))
         self._trouble = Trouble("The worker", logger)
         self._appetite = Appetite(self._clock, self._hands.has_room)
-        self._limits_at = -_LIMITS_SECONDS
-        self._registered_at = -_REGISTER_SECONDS
+        ears = DurableConnection(url, "highway-listener")
+        self._listener = Listener(ears, self.worker_id, self._heard, self._appetite.courtesy)
+        self._limits = KnownLimits(self._store, self._driver, self._queues, self._clock)
         self._suspects: dict[str, Sequence[Input]] = {}
         self._unsaved: dict[str, list[Input]] = {}
         self._quarantine = Quarantine(self._store, self._hands, self.settings.max_lease_losses)
@@ -117,24 +123,16 @@ class Worker:
         logger.info("The Worker runs as %s: %d at a time, of %s", self.worker_id, self.settings.concurrency, queues)
         if threading.current_thread() is threading.main_thread():  # a process of its own
             keep_memory()
-        threads = [
-            threading.Thread(
-                target=one.run, args=(self._side,), name=f"highway-{type(one).__name__.lower()}", daemon=True
-            )
-            for one in (self._heartbeat, self._watchdog, self._listener, self._caller, self._teller)
-        ]
-        for thread in threads:
-            thread.start()
+        side = SideThreads(self._heartbeat, self._watchdog, self._listener, self._caller, self._teller)
+        side.start(self._side)
         threading.Thread(target=self._hear_stop, name="highway-stop", daemon=True).start()
         try:
-            ServiceLoop("The worker", self.run_once, self.stop, interval=0.0, logger=logger).run()
+            self._loop.run()
             self._drain()
         finally:
             self._hands.close()
             self._side.set()
-            end = self._clock.monotonic() + _PATIENCE
-            for thread in threads:
-                thread.join(max(0.0, end - self._clock.monotonic()))
+            side.join(_PATIENCE)
             self._connection.close()
 
     def _hear_stop(self) -> None:
@@ -152,6 +150,7 @@ class Worker:
         run by run, and a run that is at fault by itself is left alone until its leases end; another worker may have
         more luck, and after ``max_lease_losses`` the run is failed.
         """
+        self._await_news()
         if self._desk.undone:
             self._set_apart()
         if self._suspects:
@@ -163,6 +162,25 @@ class Worker:
         inputs, versions = self._gather()
         if inputs:
             self._process(inputs, versions)
+
+    def _await_news(self) -> None:
+        patience = self._patience()
+        if patience and not self._has_work():
+            self._wakes_at = self._clock.monotonic() + patience
+            with self._baton.put_down():
+                self._inbox.wait(patience)
+
+    def _has_work(self) -> bool:
+        """There is something to be done that waits for nothing."""
+        return bool(self._desk.undone or self._suspects or self._unsaved or len(self._inbox) or self._wants_to_claim())
+
+    def _decide(self, answer: Answer) -> bool:
+        """Do about an answer what the deciding thread would, on this one. False: that one has to go on."""
+        self._loop.lend(lambda: self._process({answer.job.run_id: [answer]}, {}))
+        if self._has_work() or self._clock.monotonic() + self._patience() < self._wakes_at:
+            self._inbox.post(None)
+            return False
+        return True
 
     def _share(self) -> None:
         """Let others have what would still wait for a thread here; it is not counted as an attempt."""
@@ -189,15 +207,13 @@ class Worker:
             self._hands.give_up([lease for lease in self._hands.held() if lease[0] == run_id], "its run is at fault")
 
     def _gather(self) -> tuple[dict[str, list[Input]], dict[str, int]]:
-        """What has happened, after a wait if nothing has."""
+        """What has happened."""
         inputs, self._unsaved = self._unsaved, {}
         versions, self._versions = self._versions, {}
-        due = self._hands.expire()
         try:
             self._take(self._quarantine.admit(self._answers.found(inputs)), inputs, versions)
-            waiting = None if inputs or len(self._inbox) or self._wants_to_claim() else self._patience(due)
-            self._receive(inputs, waiting)
-            self._know_limits()
+            self._receive(inputs)
+            self._limits.refresh()
             if not inputs and self._wants_to_claim() and not self.stop.is_set():
                 self._claim(inputs, versions)
         except StorageError:
@@ -206,19 +222,17 @@ class Worker:
             raise
         return inputs, versions
 
-    def _patience(self, due: float | None) -> float:
-        """Seconds to wait for an input."""
-        seconds = [self._appetite.seconds(self.poll_interval), due, self._answers.seconds()]
-        return max(0.0, min(one for one in seconds if one is not None))
+    def _patience(self) -> float:
+        """Seconds until there is something to do though nothing is heard."""
+        seconds = [self._appetite.seconds(self.poll_interval), self._registration.seconds()]
+        others = (self._hands.expire(), self._answers.seconds())
+        return max(0.0, min(*seconds, *(one for one in others if one is not None)))
 
-    def _receive(self, inputs: dict[str, list[Input]], seconds: float | None) -> None:
-        """Take what has been posted, up to a commit's worth, after a wait for the first (None: without one)."""
-        try:
-            self._note(self._inbox.take(seconds or 0.0), inputs)
-            for _ in range(min(len(self._inbox), _MOST_INPUTS)):
-                self._note(self._inbox.take(0.0), inputs)
-        except Empty:
-            return
+    def _receive(self, inputs: dict[str, list[Input]]) -> None:
+        """Take what has been posted, up to a commit's worth."""
+        with suppress(Empty):
+            for _ in range(_MOST_INPUTS):
+                self._note(self._inbox.take(), inputs)
 
     @staticmethod
     def _note(posted: Posted, inputs: dict[str, list[Input]]) -> None:
@@ -240,7 +254,7 @@ class Worker:
         work = sum(claim.kind == QueueKind.WORK for claim in claims)
         if slots:
             self._hands.crowded = work >= slots
-        self._appetite.found(work_left=work >= slots, again=self._store.again)
+        self._appetite.found(len(claims), work_left=work >= slots, again=self._store.again)
         if len(claims) - work >= _MESSAGES:
             self._appetite.call()
 
@@ -287,10 +301,10 @@ class Worker:
             for one in given[: len(given) - len(self._desk.undone.get(run_id, ()))]:
                 if isinstance(one, Answer):
                     self._hands.answered(one)
-                    freed = freed or self._is_limited(one)
+                    freed = freed or self._limits.bind(one)
         driver = self._driver
         channels = [WORK] if driver.enqueued or freed else []
-        if driver.soonest < self._now().timestamp() + self.poll_interval:
+        if driver.soonest < self._registration.now().timestamp() + self.poll_interval:
             channels.append(TIMER)
         self._caller.call(channels, driver.ended)
         if driver.enqueued or freed:
@@ -298,19 +312,6 @@ class Worker:
         driver.enqueued, driver.soonest, driver.ended = 0, math.inf, []
         asked, driver.asked = driver.asked, []
         self._teller.ask(asked)
-
-    def _is_limited(self, answer: Answer) -> bool:
-        """True if somebody may have waited for the place of that attempt."""
-        limited = self._driver.limited
-        name = answer.job.ask.tool.workflow_name
-        return any((queue, name) in limited for queue in self._queues)
-
-    def _know_limits(self) -> None:
-        """Look at what is limited, if that was not done lately: what is, is not taken over."""
-        now = self._clock.monotonic()
-        if now - self._limits_at >= _LIMITS_SECONDS:
-            self._driver.limited = self._store.limited()
-            self._limits_at = now
 
     def _drain(self) -> None:
         """What is being carried out may finish; the rest is given back."""
@@ -322,7 +323,8 @@ class Worker:
                 given_back = []
                 inputs, self._unsaved = self._unsaved, {}
                 self._hands.expire()
-                self._receive(inputs, min(0.05, left))
+                self._inbox.wait(min(0.05, left))
+                self._receive(inputs)
                 if inputs:
                     self._process(inputs, {})
                 self._trouble.over()
@@ -336,35 +338,30 @@ class Worker:
             if held:
                 self._store.give_back(held)
                 logger.info("gave %d tasks back that did not finish in time", len(held))
-            self._connection.run(upkeep.GONE, (self.worker_id,))
+            self._registration.end()
             self._caller.call([WORK])
         except StorageError as error:
             logger.warning("what was not finished is taken back when its lease ends: %s", error)
 
     def _keep_registered(self) -> None:
-        now = self._clock.monotonic()
-        if now - self._registered_at < _REGISTER_SECONDS:
+        if self._registration.seconds() > 0:
             return
-        host, pid, _ = self.worker_id.rsplit("#", 1)[0].split(":", 2)
-        mine = (self.worker_id, "worker", host, int(pid), ",".join(self._queues), self._concurrency)
-        others = (self.worker_id, "worker", list(self._queues), 3 * _REGISTER_SECONDS)
-        moment, threads = self._connection.fetch(upkeep.WORKER_SEEN, mine + others)[0]
-        self._offset = datetime.fromtimestamp(float(moment), UTC) - self._clock.now()
-        self._driver.threads = self._concurrency + int(threads)
         runner = self._driver.services.runner
         if unreleased := runner.unreleased():
             for (run_id,) in self._connection.fetch(upkeep.OVER, (unreleased,)):
                 runner.release(run_id)  # it has ended elsewhere
-        self._registered_at = now
-
-    def _now(self) -> datetime:
-        """The database's clock, as far as it is known."""
-        return self._clock.now() + self._offset
+        self._driver.threads = self._registration.renew()
 
     def _post(self, run_id: str, posted: Input) -> None:
+        if isinstance(posted, Answer) and self._limits.are_fresh and self._baton.take_up(lambda: self._decide(posted)):
+            return
         self._inbox.post((run_id, posted))
 
     def _heard(self) -> None:
+        self._appetite.hear()
+        self._inbox.post(None)
+
+    def _wake(self) -> None:
         self._appetite.call()
         self._inbox.post(None)
 

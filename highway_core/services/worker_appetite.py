@@ -10,6 +10,9 @@ from highway_core.utils.clock import Clock
 
 _SOONEST_SECONDS = 0.01
 """The shortest pause between two claims that only a rate makes necessary."""
+_COURTESY = 0.005
+"""Seconds that a worker lets the others go first who came in vain the last time that all were called. For one lone run
+that all of them ran for, the one that gets it has the machine and the database to itself."""
 
 
 class Appetite:
@@ -24,10 +27,19 @@ class Appetite:
         self._looked_at = 0.0
         self._again_at = math.inf
         """When a rate lets more through (monotonic)."""
+        self._heard = self._follows_call = self._in_vain = False
 
     def call(self) -> None:
         """There is something to claim, or may be."""
         self._called = True
+
+    def hear(self) -> None:
+        """All workers are called."""
+        self._called = self._heard = True
+
+    def courtesy(self) -> float:
+        """Seconds to wait when all are called, before :meth:`hear`."""
+        return _COURTESY if self._in_vain else 0.0
 
     def is_there(self, poll_interval: float) -> bool:
         """True if it is time to look."""
@@ -39,12 +51,14 @@ class Appetite:
 
     def looks(self) -> None:
         """Now; whoever calls from here on calls for the next time."""
+        self._follows_call, self._heard = self._heard, False
         self._called = False
         self._again_at = math.inf
         self._looked_at = self._clock.monotonic()
 
-    def found(self, *, work_left: bool, again: float | None) -> None:
+    def found(self, amount: int, *, work_left: bool, again: float | None) -> None:
         """What the look has brought; ``again``: in how many seconds a rate lets more through."""
+        self._in_vain = not amount and (self._in_vain or self._follows_call)
         self._work_left = work_left
         if again is not None:
             self._again_at = self._clock.monotonic() + max(_SOONEST_SECONDS, again)

@@ -38,6 +38,17 @@ Held = tuple[str, str, str, int]
 Attempt = tuple[str, str, int]
 
 
+class _Own(threading.local):
+    """What a thread goes on with, because it decided itself over the answer that it had (see ``baton``)."""
+
+    may_follow = False
+    job: Job | None = None
+
+    def take(self) -> Job | None:
+        job, self.job = self.job, None
+        return job
+
+
 class WorkerHands:
     """Implements :class:`~highway_core.engine.durable.services.Hands`; only threads and a heap, no database."""
 
@@ -62,6 +73,7 @@ class WorkerHands:
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._threads = 0
+        self._own = _Own()
 
     def free(self) -> int:
         """How many more attempts would be begun within a moment."""
@@ -87,6 +99,10 @@ class WorkerHands:
                 if len(self._timeouts) > 2 * len(self._held) + _MOST_AHEAD:  # most of those are over
                     self._timeouts = [one for one in self._timeouts if self._is_held(one[2])]
                     heapq.heapify(self._timeouts)
+            if self._own.may_follow and self._own.job is None:
+                self._own.job = job
+                self._begun.add(_attempt(job))
+                return
             self._came[_attempt(job)] = self._clock.monotonic()
             self._jobs.put(job)
             self._staff()
@@ -205,11 +221,13 @@ class WorkerHands:
         return held is not None and held.ask.fence == job.ask.fence
 
     def _work(self) -> None:
-        clock = self._clock
-        while (job := self._jobs.get()) is not None:
+        clock, own = self._clock, self._own
+        while (job := own.take() or self._jobs.get()) is not None:
             attempt = _attempt(job)
             with self._lock:
                 if not self._is_held(job):
+                    self._begun.discard(attempt)
+                    self._lost.pop(attempt, None)
                     continue
                 self._came.pop(attempt, None)
                 self._begun.add(attempt)
@@ -224,7 +242,9 @@ class WorkerHands:
                 if surplus:
                     self._threads -= 1
             if offered is None or (offered and not isinstance(outcome, Failure)):
+                own.may_follow = offered is None
                 self._post(job.run_id, Answer(job, outcome, seconds))
+                own.may_follow = False
             if surplus:
                 return
 

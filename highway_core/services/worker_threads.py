@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 from highway_core.engine.durable.operations import DONE, WORK
 from highway_core.errors import StorageError
@@ -24,6 +25,36 @@ _LONGEST_PAYLOAD = 7_000
 _HEARTBEATS_A_LEASE = 4
 _MARGIN = 0.15
 """The part of a lease that is left when a worker that could not renew it stops what it does."""
+
+
+class Runs(Protocol):
+    """What has a thread of its own."""
+
+    def run(self, stop: Stop) -> None:
+        """Until ``stop``."""
+        ...
+
+
+class SideThreads:
+    """The threads beside the deciding one, each named after what runs on it."""
+
+    def __init__(self, *parts: Runs) -> None:
+        self._parts = parts
+        self._threads: list[threading.Thread] = []
+
+    def start(self, stop: Stop) -> None:
+        """They end when ``stop`` is set."""
+        for one in self._parts:
+            name = f"highway-{type(one).__name__.lower()}"
+            self._threads.append(threading.Thread(target=one.run, args=(stop,), name=name, daemon=True))
+            self._threads[-1].start()
+
+    def join(self, seconds: float) -> None:
+        """Wait for all of them, so long at most."""
+        clock = SystemClock()
+        end = clock.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - clock.monotonic()))
 
 
 class Heartbeat:
@@ -96,12 +127,16 @@ class Heartbeat:
 
 
 class Listener:
-    """Hears that there is something to do, and tells the worker."""
+    """Hears that there is something to do, and tells the worker, after the ``courtesy`` that it owes the others. What
+    the worker has called itself, it knows."""
 
-    def __init__(self, connection: DurableConnection, queues: Sequence[str], heard: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: DurableConnection, worker_id: str, heard: Callable[[], None], courtesy: Callable[[], float]
+    ) -> None:
         self._connection = connection
-        self._queues = frozenset(queues)
+        self._worker_id = worker_id
         self._heard = heard
+        self._courtesy = courtesy
         self._trouble = Trouble("The listener", logger)
 
     def run(self, stop: Stop) -> None:
@@ -114,7 +149,8 @@ class Listener:
                     listening = True
                     self._trouble.over()
                     self._heard()  # what was told while nobody listened
-                if self._connection.notifications():
+                if any(payload != self._worker_id for _, payload in self._connection.notifications()):
+                    stop.wait(self._courtesy())
                     self._heard()
                 stop.wait(60.0, self._connection.fileno())
             except StorageError as error:
@@ -126,8 +162,9 @@ class Listener:
 class Caller:
     """Tells other processes, a few milliseconds late so that many hints become one."""
 
-    def __init__(self, connection: DurableConnection) -> None:
+    def __init__(self, connection: DurableConnection, worker_id: str) -> None:
         self._connection = connection
+        self._worker_id = worker_id
         self._wanted = threading.Event()
         self._lock = threading.Lock()
         self._channels: set[str] = set()
@@ -159,7 +196,7 @@ class Caller:
             ended, self._ended = self._ended, []
         try:
             for channel in channels:
-                self._connection.run("SELECT pg_notify(%s, '')", (channel,))
+                self._connection.run("SELECT pg_notify(%s, %s)", (channel, self._worker_id))
             for payload in _payloads(ended):
                 self._connection.run("SELECT pg_notify(%s, %s)", (DONE, payload))
         except StorageError as error:

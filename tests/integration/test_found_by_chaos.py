@@ -103,7 +103,7 @@ def test_what_a_run_has_left_at_a_worker_goes_though_it_ends_elsewhere(durable_u
 
     assert eventually(lambda: turn() == {ended, open_still})
     office.runs.cancel(ended, "test")
-    worker._registered_at = -math.inf  # as time goes by
+    worker._registration._at = -math.inf  # as time goes by
     assert turn() == {open_still}
     worker._hands.give_up(worker._hands.held(), "the test is over")
     worker._hands.close()

@@ -36,7 +36,7 @@ def appetite(hands: Hands) -> Appetite:
     one = Appetite(hands, lambda: hands.room)
     assert one.is_there(POLL)
     one.looks()
-    one.found(work_left=False, again=None)
+    one.found(0, work_left=False, again=None)
     assert not one.is_there(POLL)
     return one
 
@@ -51,7 +51,7 @@ def test_it_looks_when_it_is_called_and_once(appetite: Appetite) -> None:
 def test_a_call_that_comes_while_it_looks_is_for_the_next_time(appetite: Appetite) -> None:
     appetite.looks()
     appetite.call()
-    appetite.found(work_left=False, again=None)
+    appetite.found(0, work_left=False, again=None)
     assert appetite.is_there(POLL)
 
 
@@ -63,7 +63,7 @@ def test_it_looks_once_in_a_while_though_nobody_calls(appetite: Appetite, hands:
 
 
 def test_what_was_left_is_looked_for_when_there_is_room(appetite: Appetite, hands: Hands) -> None:
-    appetite.found(work_left=True, again=None)
+    appetite.found(0, work_left=True, again=None)
     hands.room = False
     assert not appetite.is_there(POLL)
     hands.room = True
@@ -71,7 +71,7 @@ def test_what_was_left_is_looked_for_when_there_is_room(appetite: Appetite, hand
 
 
 def test_it_looks_when_a_rate_lets_more_through(appetite: Appetite, hands: Hands) -> None:
-    appetite.found(work_left=False, again=0.25)
+    appetite.found(0, work_left=False, again=0.25)
     assert appetite.seconds(POLL) == 0.25
     assert not appetite.is_there(POLL)
     hands.seconds += 0.25
@@ -81,5 +81,36 @@ def test_it_looks_when_a_rate_lets_more_through(appetite: Appetite, hands: Hands
 
 
 def test_a_rate_that_comes_at_once_leaves_a_pause(appetite: Appetite) -> None:
-    appetite.found(work_left=False, again=0)
+    appetite.found(0, work_left=False, again=0)
     assert 0 < appetite.seconds(POLL) <= 0.1
+
+
+def called_in_vain(appetite: Appetite) -> None:
+    appetite.hear()
+    appetite.looks()
+    appetite.found(0, work_left=False, again=None)
+
+
+def test_who_came_in_vain_when_all_were_called_lets_the_others_go_first(appetite: Appetite) -> None:
+    assert appetite.courtesy() == 0
+    called_in_vain(appetite)
+    assert 0 < appetite.courtesy() < 0.05
+    assert not appetite.is_there(POLL)
+    appetite.hear()
+    assert appetite.is_there(POLL)
+
+
+def test_a_look_in_vain_that_nobody_had_called_for_makes_nobody_wait(appetite: Appetite) -> None:
+    appetite.looks()
+    appetite.found(0, work_left=False, again=None)
+    appetite.call()
+    appetite.looks()
+    appetite.found(0, work_left=False, again=None)
+    assert appetite.courtesy() == 0
+
+
+def test_who_found_something_runs_at_once(appetite: Appetite) -> None:
+    called_in_vain(appetite)
+    appetite.looks()  # at the next poll
+    appetite.found(1, work_left=False, again=None)
+    assert appetite.courtesy() == 0

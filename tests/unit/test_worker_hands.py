@@ -138,3 +138,42 @@ def test_an_attempt_that_cannot_read_what_it_refers_to_waits_for_the_database(
     bench.give("quick away")
     assert eventually(lambda: bool(bench.told))
     assert (bench.told[0].outcome, len(bench.runner.begun)) == ("done", 3)
+
+
+def test_who_decides_over_its_own_answer_goes_on_with_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch)
+    threads: list[int] = []
+
+    def told(_run: str, answer: Any) -> None:
+        threads.append(threading.get_ident())
+        bench.hands.answered(answer)
+        if len(threads) < 3:
+            bench.give(f"quick {len(threads)}")
+        bench.told.append(answer)
+
+    bench.hands = WorkerHands(bench.runner, 4, ["default"], told)  # type: ignore[arg-type]
+    bench.give("quick 0")
+    assert eventually(lambda: len(bench.told) == 3)
+    assert len(set(threads)) == 1
+    assert bench.runner.begun == ["quick 0", "quick 1", "quick 2"]
+    assert not bench.hands.unfinished()
+    bench.hands.close()
+
+
+def test_what_was_given_up_before_its_thread_went_on_with_it_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch)
+
+    def told(_run: str, answer: Any) -> None:
+        bench.hands.answered(answer)
+        bench.told.append(answer)
+        if len(bench.told) == 1:
+            job = bench.give("quick given up")
+            bench.hands.give_up([("run", job.path, "work", 1)], "its lease is lost")
+
+    bench.hands = WorkerHands(bench.runner, 1, ["default"], told)  # type: ignore[arg-type]
+    bench.give("quick 0")
+    assert eventually(lambda: len(bench.told) == 1)
+    bench.give("quick 1")
+    assert eventually(lambda: len(bench.told) == 2)
+    assert bench.runner.begun == ["quick 0", "quick 1"]
+    bench.hands.close()

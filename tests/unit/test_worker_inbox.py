@@ -23,7 +23,7 @@ def test_nothing_that_was_posted_is_dropped_where_a_turn_ends(tmp_path: Path) ->
     taken: list[Any] = []
     for _ in range(5):
         inputs: dict[str, list[Any]] = {}
-        worker._receive(inputs, None)
+        worker._receive(inputs)
         taken += inputs.get("run", [])
     assert taken == list(range(1_700))
 
@@ -43,9 +43,9 @@ def test_large_results_do_not_pile_up_and_small_ones_never_wait() -> None:
     inbox.post(None)
     assert len(inbox) == 4
     assert waiting.is_alive()
-    inbox.take(0.0)
+    inbox.take()
     waiting.join(5)
     assert not waiting.is_alive()
-    assert [inbox.take(0.0) is None for _ in range(4)] == [False, False, True, False]
+    assert [inbox.take() is None for _ in range(4)] == [False, False, True, False]
     with pytest.raises(Empty):
-        inbox.take(0.0)
+        inbox.take()
