@@ -19,7 +19,7 @@ _SCRATCH = "highway_schema_check"
 _SHAPE = """
 SELECT kind, name, replace(replace(definition, schema || '.', ''), '"', '') FROM (
     SELECT 'column' AS kind, table_name || '.' || column_name AS name, table_schema::text AS schema,
-           data_type || ' ' || is_nullable || coalesce(' ' || column_default, '') AS definition
+           coalesce(domain_name, data_type) || ' ' || is_nullable || coalesce(' ' || column_default, '') AS definition
       FROM information_schema.columns
     UNION ALL SELECT 'index', indexname, schemaname, indexdef FROM pg_indexes
     UNION ALL SELECT 'constraint', c.conname, n.nspname, pg_get_constraintdef(c.oid)

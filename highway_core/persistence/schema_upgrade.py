@@ -18,7 +18,7 @@ from highway_core.persistence.engines import IMMEDIATE, engine_over
 from highway_core.persistence.location import Location, locate
 from highway_core.persistence.models import Base
 from highway_core.persistence.schema_version import CREATE_VERSION_TABLE, HEAD, SELECT_VERSION, check_server, unknown
-from highway_core.persistence.statements.durable_functions import DURABLE_TABLES, FUNCTIONS, OPEN_TASKS
+from highway_core.persistence.statements.durable_functions import DURABLE_TABLES, FUNCTIONS, OPEN_TASKS, STATUS_DOMAINS
 
 _log = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ def create_schema(connection: Connection) -> None:
     """Everything as the migrations would make it: the models, and on PostgreSQL what DURABLE mode adds to them."""
     Base.metadata.create_all(connection, checkfirst=False)
     if connection.dialect.name == "postgresql":
-        for statements in (DURABLE_TABLES, OPEN_TASKS):
+        for statements in (DURABLE_TABLES, OPEN_TASKS, STATUS_DOMAINS):
             connection.exec_driver_sql(statements, execution_options=_AS_IT_IS)
     _install_functions(connection)
 

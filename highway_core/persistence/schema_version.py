@@ -6,10 +6,10 @@ from collections.abc import Collection
 
 from highway_core.errors import SchemaError
 
-HEAD = "highway_0003"
+HEAD = "highway_0004"
 """The newest revision under ``migrations/versions``."""
 
-KNOWN = frozenset({"highway_0001", "highway_0002", HEAD})
+KNOWN = frozenset({"highway_0001", "highway_0002", "highway_0003", HEAD})
 """Every revision this version of Highway can upgrade from, itself included."""
 
 CREATE_VERSION_TABLE = (

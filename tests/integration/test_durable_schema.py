@@ -111,7 +111,7 @@ def test_the_statuses_that_the_tables_take_are_those_of_the_lifecycle(
     schema.upgrade(postgres_url)
 
     checks = {
-        name: set(re.findall(r"'([^']*)'", text))
+        name: set(re.findall(r"\b[\w]+\b", re.sub(r"::\w+", "", " ".join(re.findall(r"'([^']*)'", text)))))
         for name, text in database.fetch(
             "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
             " WHERE contype = 'c' AND connamespace = 'public'::regnamespace"

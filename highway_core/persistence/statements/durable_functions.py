@@ -17,6 +17,8 @@ DURABLE_TABLES = (_REVISIONS / "v0002_durable.sql").read_text(encoding="utf-8")
 """Over the tables of revision highway_0001. Released, and so never changed again."""
 OPEN_TASKS = (_REVISIONS / "v0003_open_tasks.sql").read_text(encoding="utf-8")
 """Over those of highway_0002."""
+STATUS_DOMAINS = (_REVISIONS / "v0004_status_domains.sql").read_text(encoding="utf-8")
+"""Over those of highway_0003."""
 
 _WORDS = (
     {status.name: status.value for status in TaskStatus}
