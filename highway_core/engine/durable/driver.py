@@ -333,6 +333,7 @@ class Driver(ImageDriver):
             expires=None if decision.deadline is None else decision.deadline.timestamp(),
         )
         image.changes.tokens[instance.path] = approval.token_hash
+        image.changes.queue.pop((instance.path, QueueKind.TIMEOUT.value), None)  # it is the decision's from now on
         status = TaskStatus.WAITING_FOR_EVENT.value
         self._put(image, instance.path, QueueKind.APPROVAL, status, pl=str(instance.epoch))
         instance.queued = True
