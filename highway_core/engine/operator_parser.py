@@ -38,7 +38,7 @@ _CONTAINERS = frozenset({"loop_body", "branch_workflows"})
 
 
 def parse_workflow(data: Mapping[str, Any], report: Report) -> WorkflowModel | None:
-    """The whole document; None if not even its frame is right."""
+    """The whole document, also if its frame is wrong, so that its tasks can be checked; None if nothing can be."""
     raw = dict(data)
     tasks = raw.get("tasks")
     parsed: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def parse_workflow(data: Mapping[str, Any], report: Report) -> WorkflowModel | N
     raw["tasks"] = {}
     if tasks is None:
         raw.pop("tasks")
-    model = _validated(WorkflowModel, raw, (), report)
+    model = _validated(WorkflowModel, raw, (), report) or _frame(raw)
     if model is None:
         return None
     assert isinstance(model, WorkflowModel)  # noqa: S101 - what was asked for
@@ -64,6 +64,25 @@ def parse_workflow(data: Mapping[str, Any], report: Report) -> WorkflowModel | N
             did_you_mean(model.start_task, parsed),
         )
     return model
+
+
+def _frame(raw: Mapping[str, Any]) -> WorkflowModel | None:
+    """What is left of a frame that is wrong: what its tasks need to know of it, and its unknown keys. None if even the
+    tasks or the variables are no mapping."""
+    variables = raw.get("variables") or {}
+    if "tasks" not in raw or not isinstance(variables, dict):
+        return None
+    frame = WorkflowModel.model_construct(name="", variables=_named(variables), tasks={})
+    assert frame.model_extra is not None  # noqa: S101 - unknown keys are kept
+    for key, value in _named(raw).items():
+        if key not in WorkflowModel.model_fields and value is not None:
+            frame.model_extra[key] = value
+    return frame
+
+
+def _named(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Without the keys that are no text: a document that was made in Python may have such."""
+    return {key: value for key, value in values.items() if isinstance(key, str)}
 
 
 def _parse_tasks(tasks: Mapping[str, Any], place: Place, report: Report) -> dict[str, Any]:
