@@ -6,7 +6,7 @@ be validated leaves a placeholder with its id and dependencies, so that names ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from highway_core.engine.models import OPERATORS, BaseOperatorModel, BranchWorkf
 from highway_core.engine.policies import DocumentPart
 from highway_core.engine.report import Report
 from highway_core.engine.source_document import Place
+from highway_core.engine.wrong_fields import MISSING, wrong_fields
 from highway_core.utils.naming import did_you_mean
 
 _FOREIGN: Mapping[str, str] = {
@@ -173,34 +174,10 @@ def _validated(model: type[DocumentPart], raw: dict[str, Any], place: Place, rep
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        for one in error.errors(include_url=False):
-            report.add(*_explain(one, raw, place))
+        for wrong in wrong_fields(error, raw):
+            message = f"missing field '{wrong.name}'" if wrong.kind == MISSING else wrong.message
+            report.add((*place, *wrong.place), message)
         return None
-
-
-def _explain(error: Any, raw: Any, place: Place) -> tuple[Place, str]:
-    """Pydantic's error in our words: the steps of its location that the document really has, and the message."""
-    loc = list(error["loc"])
-    if error["type"] == "missing":
-        *loc, name = loc
-        return (*place, *_existing(loc, raw)), f"missing field '{name}'"
-    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    if error["type"] != "value_error":
-        given = error.get("input")
-        shown = repr(given) if isinstance(given, (str, int, float, bool)) else _kind(given)
-        message = f"must be {message}, not {shown[:80]}"
-    return (*place, *_existing(loc, raw)), message
-
-
-def _existing(loc: Iterable[Any], raw: Any) -> list[str | int]:
-    found: list[str | int] = []
-    for step in loc:
-        try:
-            raw = raw[step]
-        except (KeyError, IndexError, TypeError):
-            break
-        found.append(step)
-    return found
 
 
 def _check_keys(part: DocumentPart, place: Place, report: Report) -> None:
