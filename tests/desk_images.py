@@ -9,9 +9,10 @@ from typing import Any
 from highway_core.engine.decisions import Iteration
 from highway_core.engine.durable.driver import child_run_id
 from highway_core.engine.durable.image import IN_QUEUE, Image
+from highway_core.engine.durable.timeouts import timeouts
 from highway_core.engine.readiness import Arrivals
 from highway_core.engine.run_state import Instance, Scope
-from highway_core.lifecycle import TaskStatus
+from highway_core.lifecycle import TASK_WAITING, TaskStatus
 
 Dump = dict[str, Any]
 
@@ -82,6 +83,8 @@ def _of(one: Instance) -> dict[str, Any]:
     }
     if one.status is TaskStatus.PENDING:
         told["arrivals"] = {name: getattr(one.arrivals, name) for name in Arrivals.__slots__}
+    if one.status in TASK_WAITING:
+        told["timeouts"] = {kind: round(moment, 3) for kind, moment in timeouts(one).items()}
     if one.is_open:
         told["progress"] = one.progress or None
         if one.node.children:

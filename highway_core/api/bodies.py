@@ -8,11 +8,16 @@ from flask import Response, request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from highway_core.api.problems import ApiError
+from highway_core.api.problems import ApiError, problems_json
 from highway_core.engine.json_reader import read_json
-from highway_core.errors import DocumentError
+from highway_core.engine.wrong_fields import MISSING, UNKNOWN, WrongField, wrong_fields
+from highway_core.errors import DocumentError, Problem
+from highway_core.utils.naming import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
+_MOST_TOLD = 5
+"""Problems in the sentence for people."""
+_MOST_LISTED = 50
 
 
 class Strict(BaseModel):
@@ -68,13 +73,20 @@ def _validated(model: type[Model], data: Any, what: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = [
-            {"place": _place(one["loc"]), "message": one["msg"], "hint": "", "position": ""} for one in error.errors()
-        ]
+        problems = [_problem(one, model) for one in wrong_fields(error, data)]
         status = 400 if what == "query" else 422
-        detail = "; ".join(f"{one['place']}: {one['message']}" for one in problems[:5])
-        raise ApiError(status, f"invalid_{what}", f"The {what} is not valid", detail, problems=problems[:50]) from None
+        told = [f"{one.message} ({one.hint})" if one.hint else one.message for one in problems[:_MOST_TOLD]]
+        if len(problems) > len(told):
+            told.append(f"and {len(problems) - len(told)} more")
+        detail, listed = f"{'; '.join(told)}.", problems_json(problems[:_MOST_LISTED])
+        raise ApiError(status, f"invalid_{what}", f"The {what} is not valid", detail, problems=listed) from None
 
 
-def _place(steps: tuple[int | str, ...]) -> str:
-    return ".".join(str(step)[:100] for step in steps[:10])
+def _problem(wrong: WrongField, model: type[BaseModel]) -> Problem:
+    """What is wrong with a member or a parameter, as a sentence that names it."""
+    steps = (*wrong.place, wrong.name) if wrong.kind == MISSING else wrong.place
+    place = ".".join(str(step)[:100] for step in steps[:10])
+    hint = ""
+    if wrong.kind == UNKNOWN:
+        hint = did_you_mean(wrong.name, model.model_fields) or f"it takes {', '.join(model.model_fields) or 'nothing'}"
+    return Problem(place, f"'{place}' {wrong.message}", hint)

@@ -7,15 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from highway_core.cli.durable_database import with_database
-from highway_core.cli.durable_submit import document_of
-from highway_core.cli.given_files import read_variables
+from highway_core.cli.given_files import check_workflow_file, read_variables
 from highway_core.cli.json_report import as_text
 from highway_core.cli.output import Output
 from highway_core.cli.text import columns, printable
 from highway_core.cli.who import logged_in
 from highway_core.config import Settings, current_settings
 from highway_core.engine.graph import CompiledWorkflow
-from highway_core.engine.loader import Source, compile_document
+from highway_core.engine.loader import compile_document, read_source
 from highway_core.persistence.schedule_store import Schedule
 from highway_core.services.schedules import Schedules, open_schedules
 from highway_core.services.slot_starts import SLOT_INPUTS
@@ -72,8 +71,8 @@ def _workflow(options: Namespace, inputs: dict[str, Any], settings: Settings) ->
     if isinstance(given.get("start_date"), datetime):
         given["start_date"] = given["start_date"].isoformat()
     names = {*inputs, *SLOT_INPUTS}
-    document = {**document_of(options.workflow, names), **given}
-    return compile_document(Source(document, options.workflow), ToolRegistry(settings), names)[0]
+    check_workflow_file(options.workflow)
+    return compile_document(read_source(options.workflow), ToolRegistry(settings), names, given)[0]
 
 
 def _list(schedules: Schedules, output: Output, *, as_json: bool) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
-from collections.abc import Iterable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,15 @@ from highway_core.cli.progress import NoProgress, Progress
 from highway_core.cli.summary import task_summary
 from highway_core.cli.text import first_line, indented, own_command
 from highway_core.config import current_settings
-from highway_core.engine.loader import SUFFIXES, compile_document, read_source, split_pick
+from highway_core.engine.loader import SUFFIXES, as_json, read_source, split_pick
+from highway_core.errors import DocumentError, Problem
 from highway_core.lifecycle import RunStatus
 from highway_core.utils.json_values import dumps
 
 _RESULT_WIDTH = 1_000
 _RULE = "-" * 50
+_SENT = "document"
+"""What the API calls a document that came with a request, in the positions of its problems."""
 
 
 def run(options: Namespace, output: Output) -> int:
@@ -32,7 +34,7 @@ def run(options: Namespace, output: Output) -> int:
     inputs = {**read_variables(options.vars_file), **dict(options.var)}
     wanted = _wanted(options, inputs)
     with open_client(current_settings(), options.api) as client:
-        started = client.start(wanted)
+        started = _started(client, wanted, options.workflow)
         if not options.wait:
             output.say(as_text(started) if options.json else _announcement(started))
             return 0
@@ -41,13 +43,26 @@ def run(options: Namespace, output: Output) -> int:
         return _follow(client, str(started["workflow_id"]), options, output)
 
 
-def document_of(file: str, inputs: Iterable[str]) -> dict[str, Any]:
-    """The document in a file, checked as far as that goes without the tools of a worker, as plain JSON. ``inputs`` are
-    the names of what a run will be given."""
+def _started(client: DurableClient, wanted: Start, file: str) -> Json:
+    try:
+        return client.start(wanted)
+    except DocumentError as error:
+        if wanted.document is None:
+            raise
+        raise DocumentError([_in_file(problem, file) for problem in error.problems], file) from error
+
+
+def _in_file(problem: Problem, file: str) -> Problem:
+    name, colon, rest = problem.position.partition(":")
+    return replace(problem, position=f"{file}:{rest}") if (name, colon) == (_SENT, ":") else problem
+
+
+def _document(file: str) -> dict[str, Any] | str:
+    """The document in a file, as it is sent. It is only read here: the API alone knows the tools that a worker will
+    have, and tells everything that is wrong with it at once. As text, so that it tells the lines too."""
     check_workflow_file(file)
-    workflow, _ = compile_document(read_source(file), None, inputs)
-    document: dict[str, Any] = json.loads(workflow.definition_json)
-    return document
+    source = read_source(file)
+    return source.text or as_json(source)
 
 
 def is_file(text: str) -> bool:
@@ -60,7 +75,7 @@ def _wanted(options: Namespace, inputs: dict[str, Any]) -> Start:
     named = not is_file(options.workflow)
     return Start(
         name=options.workflow if named else None,
-        document=None if named else document_of(options.workflow, inputs),
+        document=None if named else _document(options.workflow),
         inputs=inputs,
         run_id=options.run_id,
         key=options.key,

@@ -45,7 +45,8 @@ class Asks:
         self._fetch_artifact = services.fetch_artifact
 
     def works(self, node: Node) -> bool:
-        """True if the task calls tools on a thread of its own: not a memory tool, whose place is in the transaction."""
+        """True if the task calls tools on a thread of its own: not what has its place in the transaction, as a memory
+        tool or the asking of a person."""
         return self.runner.works(node) and not self.runner.is_transactional(node)
 
     def ask(self, instance: Instance, now: datetime) -> Ask:

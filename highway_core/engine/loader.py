@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,14 @@ class Source:
     data: Mapping[str, Any]
     name: str
     document: SourceDocument | None = None
+
+    @property
+    def text(self) -> str | None:
+        """What :func:`read_text` reads as this document; None if it was not written, or would be read otherwise."""
+        if self.document is None:
+            return None
+        taken_for_json = self.document.text.lstrip().startswith("{")
+        return None if taken_for_json and not self.name.lower().endswith(".json") else self.document.text
 
 
 def read_source(source: str | Path | Mapping[str, Any] | object) -> Source:
@@ -104,17 +113,20 @@ def compile_document(
     source: Source,
     tools: Tools | None = None,
     inputs: Iterable[str] | None = None,
+    instead: Mapping[str, Any] | None = None,
 ) -> tuple[CompiledWorkflow, list[Problem]]:
     """Check ``source`` and compile it; the second value holds the warnings.
 
     ``tools`` is asked for every function that a task names; ``inputs`` are the names that the run will be given (None:
-    not known yet).
+    not known yet). ``instead`` replaces keys of the document.
     """
     report = Report(source.document, source.name)
     data = source.data
     if is_graph_document(data):
         data = from_graph_document(data, report)
         report.raise_any()
+    if instead:
+        data = {**data, **instead}
     model = parse_workflow(data, report)
     if model is None:
         report.raise_any()
@@ -146,6 +158,15 @@ def _branch_variables(tasks: Iterable[BaseOperatorModel]) -> Iterator[tuple[str,
             yield from branch.variables.items()
             yield from _branch_variables(branch.tasks.values())
         yield from _branch_variables(getattr(task, "loop_body", ()))
+
+
+def as_json(source: Source) -> dict[str, Any]:
+    """The document as plain JSON, unchecked; DocumentError if it holds what JSON cannot."""
+    report = Report(source.document, source.name)
+    text = _canonical(source.data, report)
+    report.raise_any()
+    document: dict[str, Any] = json.loads(text)
+    return document
 
 
 def _canonical(data: Mapping[str, Any], report: Report) -> str:

@@ -6,7 +6,7 @@ be validated leaves a placeholder with its id and dependencies, so that names ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from highway_core.engine.models import OPERATORS, BaseOperatorModel, BranchWorkf
 from highway_core.engine.policies import DocumentPart
 from highway_core.engine.report import Report
 from highway_core.engine.source_document import Place
+from highway_core.engine.wrong_fields import MISSING, wrong_fields
 from highway_core.utils.naming import did_you_mean
 
 _FOREIGN: Mapping[str, str] = {
@@ -38,7 +39,7 @@ _CONTAINERS = frozenset({"loop_body", "branch_workflows"})
 
 
 def parse_workflow(data: Mapping[str, Any], report: Report) -> WorkflowModel | None:
-    """The whole document; None if not even its frame is right."""
+    """The whole document, also if its frame is wrong, so that its tasks can be checked; None if nothing can be."""
     raw = dict(data)
     tasks = raw.get("tasks")
     parsed: dict[str, Any] = {}
@@ -51,7 +52,7 @@ def parse_workflow(data: Mapping[str, Any], report: Report) -> WorkflowModel | N
     raw["tasks"] = {}
     if tasks is None:
         raw.pop("tasks")
-    model = _validated(WorkflowModel, raw, (), report)
+    model = _validated(WorkflowModel, raw, (), report) or _frame(raw)
     if model is None:
         return None
     assert isinstance(model, WorkflowModel)  # noqa: S101 - what was asked for
@@ -64,6 +65,25 @@ def parse_workflow(data: Mapping[str, Any], report: Report) -> WorkflowModel | N
             did_you_mean(model.start_task, parsed),
         )
     return model
+
+
+def _frame(raw: Mapping[str, Any]) -> WorkflowModel | None:
+    """What is left of a frame that is wrong: what its tasks need to know of it, and its unknown keys. None if even the
+    tasks or the variables are no mapping."""
+    variables = raw.get("variables") or {}
+    if "tasks" not in raw or not isinstance(variables, dict):
+        return None
+    frame = WorkflowModel.model_construct(name="", variables=_named(variables), tasks={})
+    assert frame.model_extra is not None  # noqa: S101 - unknown keys are kept
+    for key, value in _named(raw).items():
+        if key not in WorkflowModel.model_fields and value is not None:
+            frame.model_extra[key] = value
+    return frame
+
+
+def _named(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Without the keys that are no text: a document that was made in Python may have such."""
+    return {key: value for key, value in values.items() if isinstance(key, str)}
 
 
 def _parse_tasks(tasks: Mapping[str, Any], place: Place, report: Report) -> dict[str, Any]:
@@ -154,34 +174,10 @@ def _validated(model: type[DocumentPart], raw: dict[str, Any], place: Place, rep
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        for one in error.errors(include_url=False):
-            report.add(*_explain(one, raw, place))
+        for wrong in wrong_fields(error, raw):
+            message = f"missing field '{wrong.name}'" if wrong.kind == MISSING else wrong.message
+            report.add((*place, *wrong.place), message)
         return None
-
-
-def _explain(error: Any, raw: Any, place: Place) -> tuple[Place, str]:
-    """Pydantic's error in our words: the steps of its location that the document really has, and the message."""
-    loc = list(error["loc"])
-    if error["type"] == "missing":
-        *loc, name = loc
-        return (*place, *_existing(loc, raw)), f"missing field '{name}'"
-    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    if error["type"] != "value_error":
-        given = error.get("input")
-        shown = repr(given) if isinstance(given, (str, int, float, bool)) else _kind(given)
-        message = f"must be {message}, not {shown[:80]}"
-    return (*place, *_existing(loc, raw)), message
-
-
-def _existing(loc: Iterable[Any], raw: Any) -> list[str | int]:
-    found: list[str | int] = []
-    for step in loc:
-        try:
-            raw = raw[step]
-        except (KeyError, IndexError, TypeError):
-            break
-        found.append(step)
-    return found
 
 
 def _check_keys(part: DocumentPart, place: Place, report: Report) -> None:

@@ -6,6 +6,7 @@ from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from highway_core.engine.context import ChildOutcome
@@ -16,6 +17,8 @@ from highway_core.errors import ResultError
 from highway_core.lifecycle import TASK_OPEN, TaskStatus
 from highway_core.utils.json_values import to_storable
 from highway_core.utils.stopping import StopScope
+
+_NO_TIMEOUTS: Mapping[str, tuple[int, float]] = MappingProxyType({})
 
 
 class TrackedMemory(dict[str, Any]):
@@ -101,6 +104,7 @@ class Instance:
         "stop",
         "stored",
         "taken",
+        "timeouts",
         "wake_at",
     )
 
@@ -146,6 +150,8 @@ class Instance:
         """DURABLE: the place of its end in the run's event log."""
         self.key: str | None = None
         """DURABLE: the idempotency key that it holds."""
+        self.timeouts: Mapping[str, tuple[int, float]] = _NO_TIMEOUTS
+        """DURABLE: by kind, the epoch under which a timeout was asked for, and its moment (``durable.timeouts``)."""
 
     @property
     def is_open(self) -> bool:

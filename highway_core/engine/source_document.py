@@ -47,7 +47,7 @@ class SourceDocument:
     def __init__(self, source: str, text: str, data: dict[str, Any], locate: Callable[[], Located]) -> None:
         self.source = source
         self.data = data
-        self._text = text
+        self.text = text
         self._locate = locate
 
     @cached_property
@@ -62,7 +62,7 @@ class SourceDocument:
             if inner is None:
                 break
             found = inner
-        return position_text(self.source, self._text, found.offset)
+        return position_text(self.source, self.text, found.offset)
 
 
 class Complaints:

@@ -118,7 +118,8 @@ class Steps:
             self._loop.carry_out(self, instance, ask)
 
     def _run_transactional(self, instance: Instance, ask: Ask) -> None:
-        """Memory tools run here, so that their effect is stored in the commit that completes the task."""
+        """Memory tools run here, so that their effect is stored in the commit that completes the task; so does asking a
+        person, whose timeout is that of the decision and cannot be over before anybody was asked."""
         memory = self.run.memory
         memory.begin()
         outcome = self._runner.run(ask)

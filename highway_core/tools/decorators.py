@@ -26,7 +26,7 @@ class ToolInfo:
     name: str
     function: Callable[..., Any]
     transactional: bool = False
-    """It runs on the engine's deciding thread, inside the transaction that completes the task: exactly once."""
+    """It runs on the engine's deciding thread, in the transaction that completes or parks the task: exactly once."""
     stoppable: bool = False
     """It heeds StopScope and stops its own work (a process tree, a query), so a timeout may leave it on a thread."""
     bulkhead: BulkheadConfig | None = None

@@ -1,4 +1,7 @@
-"""``human.request_approval``: ask a person. The tool only says so; whether and how to wait is the mode's business."""
+"""``human.request_approval``: ask a person. The tool only says so; whether and how to wait is the mode's business.
+
+It says so on the deciding thread, in the transaction that parks the task: no timeout, however short, comes in between.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from highway_core.tools.context import AwaitApproval, RunState
 from highway_core.tools.decorators import tool
 
 
-@tool("human.request_approval")
+@tool("human.request_approval", transactional=True)
 def request_approval(  # the first four are injected; their names are the seeds'
     state: RunState,  # noqa: ARG001
     orchestrator: Any,  # noqa: ARG001

@@ -74,7 +74,7 @@ def refused(highway: CommandLine, done: Done, *words: str) -> None:
         ),
         pytest.param(
             workflow("a: {function: tools.log.info, args: 5}"),
-            ["tasks.a.args: must be a valid list, not 5"],
+            ["tasks.a.args: must be a list, not 5"],
             id="a wrong type",
         ),
         pytest.param(

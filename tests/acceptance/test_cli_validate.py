@@ -66,6 +66,16 @@ def test_json_lists_the_same(highway: CommandLine) -> None:
     assert good == {"file": "good.yaml", "valid": True, "name": "testing", "tasks": 1, "problems": [], "warnings": []}
 
 
+def test_a_wrong_frame_hides_nothing_that_is_wrong_with_the_tasks(highway: CommandLine) -> None:
+    document = workflow("a: {function: tools.log.inof, args: ['{{variables.n}}']}").replace(
+        "name:", "variables: {n: 1}\nnmae:"
+    )
+    done = highway("validate", highway.write("flow.yaml", document), "--json")
+    told = {one["place"]: one["message"] for one in done.json["files"][0]["problems"]}
+    assert told.keys() == {"", "nmae", "tasks.a.function"}
+    assert told[""] == "missing field 'name'"
+
+
 def test_a_setting_that_cannot_be_used_is_one_error_for_all(highway: CommandLine) -> None:
     done = highway("validate", highway.write("good.yaml", GOOD), HIGHWAY_BULKHEADS="{")
     assert (done.code, done.out) == (1, "")

@@ -31,7 +31,7 @@ def test_a_key_is_shown_once_and_listed_without_its_secret(services: Services) -
     (listed,) = services.cli("keys", "list", "--json").json
     assert (listed["name"], listed["scopes"]) == ("Ada Lovelace", ["runs:read", "runs:write"])
     assert listed["expires_at"] is not None
-    assert key.rpartition("_")[2] not in services.cli("keys", "list").out
+    assert key.split("_", 3)[3] not in services.cli("keys", "list").out
     assert services.cli("keys", "revoke", listed["key_id"]).code == 0
     again = services.cli("keys", "revoke", listed["key_id"])
     assert (again.code, again.out) == (1, "")
@@ -72,6 +72,29 @@ def test_a_schedule_is_added_listed_paused_and_removed(services: Services) -> No
     assert services.cli("schedule", "unpause", "nightly").code == 0
     assert services.cli("schedule", "remove", "nightly").code == 0
     assert services.cli("schedule", "list").out == "There are no schedules.\n"
+
+
+def test_all_that_is_wrong_with_a_document_is_told_at_once_with_its_lines(services: Services) -> None:
+    tasks = [
+        "a: {function: tools.log.nothing}",
+        "b: {operator_type: tusk}",
+        "c: {function: tools.log.info, after: [a]}",
+    ]
+    file = services.command_line.write("bad.yaml", workflow(*tasks))
+    for command in (["submit", file], ["schedule", "add", file]):
+        done = services.cli(*command)
+        assert (done.code, done.out) == (1, "")
+        told = done.err.splitlines()
+        assert told[0] == "Error: bad.yaml has 3 problems:"
+        assert [line.split()[1] for line in told[1:]] == [f"bad.yaml:{line}" for line in ("4:28", "5:7", "6:54")]
+
+
+def test_an_option_stands_for_what_the_document_says_of_its_schedule(services: Services) -> None:
+    document = workflow("a: {function: tools.log.info, args: [tick]}", name="nightly", head="schedule: 'never'")
+    file = services.command_line.write("nightly.yaml", document)
+    assert "bad schedule 'never'" in services.cli("schedule", "add", file).err
+    added = services.cli("schedule", "add", file, "--schedule", "0 6 * * *", "--json")
+    assert added.json["schedule"] == "0 6 * * *", added.err
 
 
 def test_a_slot_that_was_missed_is_said_to_be_due_and_not_to_come(services: Services) -> None:

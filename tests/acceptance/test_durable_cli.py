@@ -185,11 +185,34 @@ def test_an_event_carries_json(durable: CommandLine, api: Server) -> None:
 def test_a_file_is_submitted_as_its_document(durable: CommandLine, api: Server) -> None:
     started = {"workflow_id": "r1", "workflow_name": "testing", "status": "PENDING", "created": True}
     says(api, "/workflow/start", started, "202 Accepted")
-    file = durable.write("flow.yaml", workflow("a: {function: unknown.to.this.machine}"))
-    done = durable("durable", "submit", file, "--var", "n=3", "--run-id", "r1")
+    text = workflow("a: {function: unknown.to.this.machine}")
+    done = durable("durable", "submit", durable.write("flow.yaml", text), "--var", "n=3", "--run-id", "r1")
     assert (done.code, done.out) == (0, "Started testing as run r1.\n")
-    sent = body(api)
-    assert (sent["document"]["name"], sent["inputs"], sent["workflow_id"]) == ("testing", {"n": 3}, "r1")
+    assert body(api) == {"document": text, "inputs": {"n": 3}, "workflow_id": "r1"}
+    as_json = json.dumps({"name": "testing", "tasks": {}})
+    assert durable("durable", "submit", durable.write("flow.json", as_json)).code == 0
+    assert body(api) == {"document": as_json}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "flow.py",
+            "from highway_dsl import WorkflowBuilder\nflow = WorkflowBuilder('testing').task('a', 'f').build()\n",
+        ),
+        ("flow.yaml", "{name: testing, tasks: {a: {operator_type: task, function: f}}}"),
+    ],
+)
+def test_a_document_that_is_no_text_of_the_api_is_submitted_as_an_object(
+    durable: CommandLine, api: Server, name: str, text: str
+) -> None:
+    started = {"workflow_id": "r1", "workflow_name": "testing", "status": "PENDING", "created": True}
+    says(api, "/workflow/start", started, "202 Accepted")
+    done = durable("durable", "submit", durable.write(name, text))
+    assert done.code == 0, done.err
+    sent = body(api)["document"]
+    assert (sent["name"], sent["tasks"]["a"]["function"]) == ("testing", "f")
 
 
 def test_a_name_is_submitted_as_a_name(durable: CommandLine, api: Server) -> None:
@@ -199,11 +222,25 @@ def test_a_name_is_submitted_as_a_name(durable: CommandLine, api: Server) -> Non
     assert body(api) == {"name": "nightly"}
 
 
-def test_a_broken_document_never_leaves_this_machine(durable: CommandLine, api: Server) -> None:
-    file = durable.write("flow.yaml", workflow("a: {function: f, dependencies: [nobody]}"))
-    done = durable("durable", "submit", file)
+def test_the_problems_of_a_document_are_told_with_the_lines_of_its_file(durable: CommandLine, api: Server) -> None:
+    problems = [
+        {"place": "tasks.a.function", "message": "no such tool", "hint": "", "position": "document:4:6"},
+        {"place": "tasks.b", "message": "wrong", "hint": "do right", "position": ""},
+    ]
+    says(api, "/workflow/start", {"code": "invalid_document", "problems": problems}, "422 Unprocessable Entity")
+    done = durable("durable", "submit", durable.write("flow.yaml", workflow("a: {function: f}")))
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        "Error: flow.yaml has 2 problems:\n"
+        "  - flow.yaml:4:6 tasks.a.function: no such tool\n"
+        "  - tasks.b: wrong (do right)\n"
+    )
+
+
+def test_a_file_that_cannot_be_read_never_leaves_this_machine(durable: CommandLine, api: Server) -> None:
+    done = durable("durable", "submit", durable.write("flow.yaml", "name: a\nname: b\ntasks: {}\n"))
     assert done.code == 1
-    assert "flow.yaml:4" in done.err
+    assert "flow.yaml:2" in done.err
     assert not api.received
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +61,32 @@ def test_a_document_may_be_sent_as_yaml_text_and_its_problems_say_where_they_are
     assert {one["place"].split(".")[1] for one in problem["problems"]} == {"a", "b"}
     assert all(one["position"].startswith("document:") for one in problem["problems"])
     assert api.sql("SELECT count(*) FROM workflows") == [(1,)]
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_all_that_is_wrong_with_a_document_is_told_in_one_answer(api: Api, as_text: bool) -> None:
+    tasks = {
+        "tool": {"operator_type": "task", "function": "tools.log.nothing"},
+        "kind": {"operator_type": "tusk"},
+        "field": {"operator_type": "wait"},
+        "names": {"operator_type": "task", "function": "tools.log.info", "args": ["{{nobody}}"], "dependencies": ["x"]},
+    }
+    document = {"version": 2, "nmae": "all", "tasks": tasks}
+    answer = api.post("/workflow/start", {"document": json.dumps(document) if as_text else document})
+    assert answer.status_code == 422
+    told = answer.get_json()
+    assert {one["place"] for one in told["problems"]} == {
+        "",
+        "version",
+        "nmae",
+        "tasks.tool.function",
+        "tasks.kind.operator_type",
+        "tasks.field",
+        "tasks.names.args[0]",
+        "tasks.names.dependencies",
+    }
+    assert all(one["position"].startswith("document:") == as_text for one in told["problems"])
+    assert all(one["message"] in told["detail"] for one in told["problems"])
 
 
 @pytest.mark.parametrize("headers", ["Idempotency-Key", "X-Idempotency-Key"])

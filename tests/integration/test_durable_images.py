@@ -159,6 +159,18 @@ def test_the_timeout_of_an_attempt_whose_lease_is_lost_is_not_heard(desks: Desks
     assert ended(desks, run_id) == {"a": "completed"}
 
 
+def test_a_task_is_held_to_the_same_timeouts_by_whoever_takes_its_run_over(desks: Desks) -> None:
+    each = {"operator_type": "foreach", "items": [1], "dynamic": True, "timeout_policy": {"timeout": 900}}
+    run_id, first = begin_of(desks, {"a": {**each, "loop_body": body(w={"operator_type": "wait", "wait_for": 60})}}, 2)
+    sql = "SELECT progress_json::json -> 'timeouts' FROM tasks WHERE workflow_id = %s AND task_id = 'a'"
+    ((held,),) = desks.connection.fetch(sql, (run_id,))
+    assert held.keys() == {"timeout"}
+    desks.kill(first)
+    desks.operations.add_items(run_id, "a", [2], "test")
+    assert desks.connection.fetch(sql, (run_id,)) == [(held,)]
+    assert ended(desks, run_id) == {"a": "completed", "a[0].w": "completed", "a[1].w": "completed"}
+
+
 def test_a_message_that_is_put_again_is_not_used_up_by_who_had_it_before(desks: Desks) -> None:
     retry = {"max_retries": 3, "delay": 1}
     run_id = start(desks, {"a": call("test.fail", retry_policy=retry)})

@@ -28,6 +28,13 @@ PARKED = {
     },
     "event": {"operator_type": "wait_for_event", "event_name": "go-{{variables.name}}"},
     "timed_event": {"operator_type": "wait_for_event", "event_name": "come", "timeout_seconds": 3600, **LIMIT},
+    "missed_event": {
+        "operator_type": "wait_for_event",
+        "event_name": "never",
+        "timeout_seconds": 0.01,
+        "retry_policy": {"max_retries": 1, "delay": "PT1H"},
+        **LIMIT,
+    },
     "ask": {"operator_type": "task", "function": "human.request_approval", "args": ["May we?", "ann@example.com"]},
     "timed_ask": {
         "operator_type": "task",
@@ -87,6 +94,7 @@ def _is_parked(opened: Workers, run_id: str) -> bool:
         len(inner) == 2
         and found.keys() == {*PARKED, "each[0].rest"}
         and all(one.startswith("WAIT") for one in found.values())
+        and found["missed_event"] == "WAITING_FOR_TIMER"
     )
 
 
@@ -107,7 +115,7 @@ def test_every_row_that_a_run_waits_with_is_put_back_as_it_was(connection: Durab
         *((path, "timeout") for path in ("limited_nap", "timed_event", "child", "both", "each")),
         *((path, "event") for path in ("event", "timed_event", "in_b")),
         *((path, "approval") for path in ("ask", "timed_ask")),
-        ("again", "retry"),
+        *((path, "retry") for path in ("again", "missed_event")),
         ("both", "branch_timeout"),
     }
     assert upkeep.repair(10, 500) == 0, "nothing is missing"

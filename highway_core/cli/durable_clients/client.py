@@ -24,7 +24,7 @@ class Start:
     """A run that is wanted: of a document, or of the workflow that has the name."""
 
     name: str | None = None
-    document: Mapping[str, Any] | None = None
+    document: Mapping[str, Any] | str | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
     run_id: str | None = None
     key: str | None = None

@@ -20,6 +20,7 @@ from highway_core.engine.durable.changes import queue_row
 from highway_core.engine.durable.image import Image, ImageDriver
 from highway_core.engine.durable.keys import DurableKeys
 from highway_core.engine.durable.services import DurableServices, Hands, Job
+from highway_core.engine.durable.timeouts import TIMEOUTS, note_timeout
 from highway_core.engine.graph import CompiledWorkflow
 from highway_core.engine.local_runs import MAX_RUN_DEPTH
 from highway_core.engine.run import Run
@@ -299,6 +300,8 @@ class Driver(ImageDriver):
         ):
             self._timeouts[instance] = moment  # whoever carries it out watches it
             return
+        if kind in TIMEOUTS:
+            note_timeout(instance, kind, moment.timestamp())
         waits_for_answer = kind in {QueueKind.EVENT, QueueKind.APPROVAL}
         status = TaskStatus.WAITING_FOR_EVENT if waits_for_answer else TaskStatus.WAITING_FOR_TIMER
         self._put(image, instance.path, kind, status.value, du=moment.timestamp(), pl=str(instance.epoch))
@@ -330,6 +333,7 @@ class Driver(ImageDriver):
             expires=None if decision.deadline is None else decision.deadline.timestamp(),
         )
         image.changes.tokens[instance.path] = approval.token_hash
+        image.changes.queue.pop((instance.path, QueueKind.TIMEOUT.value), None)  # it is the decision's from now on
         status = TaskStatus.WAITING_FOR_EVENT.value
         self._put(image, instance.path, QueueKind.APPROVAL, status, pl=str(instance.epoch))
         instance.queued = True

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from highway_core.engine.decisions import Iteration, Spawn
+from highway_core.engine.durable.timeouts import restore_timeouts
 from highway_core.engine.durable.values import LargeValue, StoredValue
 from highway_core.engine.graph import Edge, WorkflowGraph
 from highway_core.engine.readiness import Verdict, decide_ready
@@ -303,6 +304,7 @@ def _fill(instance: Instance, row: Row, status: TaskStatus) -> None:
     instance.opened = left.get("opened", False)
     instance.key = left.get("key")
     instance.added = left.get("added", [])
+    restore_timeouts(instance, left.get("timeouts", {}))
     if "blame" not in left:
         instance.blame = None
 

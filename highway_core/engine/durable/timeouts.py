@@ -1,42 +1,29 @@
 """Which timeouts a task that waits is held to. Its row says so, that the sweep may know which rows of the queue it has.
 
-``Steps`` asks for the timers themselves; what it asks for while a task waits is told here once more, from what is left
-in the task's row, and a test holds the two equal.
+Nobody works that out: the driver notes on the instance what ``Steps`` asks it for when it writes the row of the queue.
+A timeout is asked for under an epoch, and one of an epoch that is over is not heard any more, so it is not told either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Mapping
 
 from highway_core.engine.run_state import Instance
-from highway_core.lifecycle import QueueKind, TaskStatus
+from highway_core.lifecycle import QueueKind
+
+TIMEOUTS = frozenset({QueueKind.TIMEOUT, QueueKind.BRANCH_TIMEOUT})
+
+
+def note_timeout(one: Instance, kind: QueueKind, moment: float) -> None:
+    """The task is given up at ``moment`` (seconds since 1970), if its epoch is still the one that it is now."""
+    one.timeouts = {**one.timeouts, kind.value: (one.epoch, moment)}
 
 
 def timeouts(one: Instance) -> dict[str, float]:
-    """By the kind of their row: when (seconds since 1970) the task is given up if it still waits."""
-    moments: dict[str, float] = {}
-    for kind, seconds in _limits(one):
-        try:
-            moments[kind.value] = ((one.started_at or one.created_at) + timedelta(seconds=seconds)).timestamp()
-        except OverflowError:
-            continue  # nobody lives to see it
-    return moments
+    """By the kind of their row: when the task is given up if it still waits."""
+    return {kind: moment for kind, (epoch, moment) in one.timeouts.items() if epoch == one.epoch}
 
 
-def _limits(one: Instance) -> Iterator[tuple[QueueKind, float]]:
-    task = one.node.task
-    match one.status:
-        case TaskStatus.WAITING_FOR_CHILDREN:
-            holds = True
-        case TaskStatus.WAITING_FOR_EVENT:
-            holds = task.operator_type == "wait_for_event"  # the decision of a person has a deadline of its own
-        case TaskStatus.WAITING_FOR_TIMER:
-            holds = task.operator_type == "wait" and one.attempt > 0 and one.error is None  # no attempt goes on else
-        case _:
-            holds = False
-    if holds and task.attempt_timeout is not None:
-        yield QueueKind.TIMEOUT, task.attempt_timeout.timeout.total_seconds()
-    branches = getattr(task, "timeout", None) if one.node.branches else None
-    if one.status is TaskStatus.WAITING_FOR_CHILDREN and branches is not None:
-        yield QueueKind.BRANCH_TIMEOUT, branches
+def restore_timeouts(one: Instance, stored: Mapping[str, float]) -> None:
+    """Take over what :func:`timeouts` told when the row of the instance was written."""
+    one.timeouts = {kind: (one.epoch, moment) for kind, moment in stored.items()}

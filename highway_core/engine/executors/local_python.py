@@ -18,7 +18,7 @@ class LocalPythonExecutor(BaseExecutor):
 
     A thread cannot be killed. So a tool with a killing timeout runs in a process of its own, unless it stops its work
     by itself (``stoppable``), takes part in the engine's transaction (``transactional``), or only answers with a wish
-    that the engine carries out (``human.*``).
+    that the engine carries out (other ``human.*``).
     """
 
     runtime = "python"
