@@ -194,7 +194,7 @@ class Worker:
         versions, self._versions = self._versions, {}
         due = self._hands.expire()
         try:
-            self._take(self._quarantine.admit(self._answers.found(inputs)), inputs, versions)
+            self._take(self._answers.found(inputs), inputs, versions)
             waiting = None if inputs or len(self._inbox) or self._wants_to_claim() else self._patience(due)
             self._receive(inputs, waiting)
             self._know_limits()
@@ -208,7 +208,7 @@ class Worker:
 
     def _patience(self, due: float | None) -> float:
         """Seconds to wait for an input."""
-        seconds = [self._appetite.seconds(self.poll_interval), due, self._answers.seconds()]
+        seconds = [self._until_claim(), due, self._answers.seconds()]
         return max(0.0, min(one for one in seconds if one is not None))
 
     def _receive(self, inputs: dict[str, list[Input]], seconds: float | None) -> None:
@@ -226,7 +226,12 @@ class Worker:
             inputs.setdefault(posted[0], []).append(posted[1])
 
     def _wants_to_claim(self) -> bool:
-        return self._appetite.is_there(self.poll_interval)
+        return self._until_claim() <= 0
+
+    def _until_claim(self) -> float:
+        """Seconds, when everything that was admitted has begun."""
+        hungry = self._appetite.is_there(self.poll_interval)
+        return max(0.0 if hungry else self._appetite.seconds(self.poll_interval), self._quarantine.seconds())
 
     def _claim(self, inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
         slots = self._hands.free()
@@ -236,7 +241,7 @@ class Worker:
     def _claimed(
         self, claims: Sequence[Claim], slots: int, inputs: dict[str, list[Input]], versions: dict[str, int]
     ) -> None:
-        self._take(self._quarantine.admit(claims), inputs, versions)
+        self._take(claims, inputs, versions)
         work = sum(claim.kind == QueueKind.WORK for claim in claims)
         if slots:
             self._hands.crowded = work >= slots
@@ -244,15 +249,18 @@ class Worker:
         if len(claims) - work >= _MESSAGES:
             self._appetite.call()
 
-    @staticmethod
-    def _take(claims: Sequence[Claim], inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
-        for claim in claims:
+    def _take(self, claims: Sequence[Claim], inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
+        admitted = self._quarantine.admit(claims, inputs)
+        if len(admitted) < len(claims):
+            self._caller.call([WORK])
+        for claim in admitted:
             inputs.setdefault(claim.run_id, []).append(_input(claim))
             versions[claim.run_id] = claim.version
 
     def _process(self, inputs: Mapping[str, Sequence[Input]], versions: Mapping[str, int]) -> None:
         wish = None
-        if self._wants_to_claim() and not self.stop.is_set():
+        self._driver.takes_over = not self._quarantine.seconds(inputs, self._suspects)
+        if self._driver.takes_over and self._wants_to_claim() and not self.stop.is_set():
             wish = Wish(self._queues, _MESSAGES)
             self._appetite.looks()
         try:
