@@ -252,7 +252,7 @@ class Worker:
     def _take(self, claims: Sequence[Claim], inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
         admitted = self._quarantine.admit(claims, inputs)
         if len(admitted) < len(claims):
-            self._caller.call([WORK])
+            self._caller.call([WORK, TIMER])
         for claim in admitted:
             inputs.setdefault(claim.run_id, []).append(_input(claim))
             versions[claim.run_id] = claim.version
