@@ -46,6 +46,37 @@ def test_tasks_that_kill_their_worker_three_times_are_failed_and_their_neighbour
     assert everything.stop() == 0
 
 
+def test_a_task_that_kills_at_its_last_chance_takes_nobody_with_it_who_stands_in_the_queue(cluster: Cluster) -> None:
+    """All the others have their last chance too, and so many of them stand there that whoever claims more beside it
+    has some of them in hand when it dies."""
+    deciding = cluster.services.worker()
+    cluster.services.scheduler()
+    cluster.workers_up()
+    gate = {"go": {"operator_type": "wait_for_event", "event_name": "go"}}
+    poison = cluster.submit({**gate, "p": effect("go", tool="chaos.die", how="exit", after=0.01)}, "a-poison")
+    others = {f"n{n}": effect("go", seconds=0.04) for n in range(80)}
+    innocent = cluster.submit({**gate, **others}, "b-innocent")
+    assert eventually(lambda: cluster.value("SELECT count(*) FROM tasks WHERE status = 'WAITING_FOR_EVENT'") == 2)
+    for run_id in (poison, innocent):
+        cluster.runs.pause(run_id, "me")
+    cluster.runs.emit("go", 1, "me")
+    queued = "SELECT count(*) FROM task_queue WHERE kind = 'work' AND status = 'PAUSED'"
+    assert eventually(lambda: cluster.value(queued) == 81), cluster.unfinished()
+    assert deciding.stop() == 0
+    for run_id in (poison, innocent):
+        cluster.runs.unpause(run_id, "me")
+    cluster.rows("UPDATE task_queue SET lease_losses = 2")
+    cluster.rows("UPDATE task_queue SET created_at = created_at - interval '1 minute' WHERE task_id = 'p'")
+    killed = cluster.services.worker()
+    assert eventually(lambda: killed.process.poll() is not None, within=30)
+    cluster.services.worker(HIGHWAY_CONCURRENCY="1")
+    assert cluster.over(poison, innocent) == ["failed", "completed"]
+    assert killed.process.returncode == 7
+    attempts = "SELECT DISTINCT attempt FROM tasks WHERE workflow_id = %s AND task_id LIKE 'n%%'"
+    assert cluster.rows(attempts, innocent) == [(1,)]
+    all_hold(cluster)
+
+
 @pytest.fixture
 def one_worker(cluster: Cluster) -> Cluster:
     cluster.services.worker(HIGHWAY_CONCURRENCY="2")
