@@ -229,7 +229,7 @@ class Worker:
         return self._until_claim() <= 0
 
     def _until_claim(self) -> float:
-        """Seconds, when everything that was admitted has begun."""
+        """Seconds until it is time to look; asked only when nothing that was claimed still waits to be begun."""
         hungry = self._appetite.is_there(self.poll_interval)
         return max(0.0 if hungry else self._appetite.seconds(self.poll_interval), self._quarantine.seconds())
 
