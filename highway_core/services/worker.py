@@ -94,12 +94,12 @@ class Worker:
         self._caller = Caller(DurableConnection(url, "highway-caller"))
         self._teller = Teller(Notifier(self.settings, ConnectionPool(url, "highway-notices")))
         self._trouble = Trouble("The worker", logger)
-        self._appetite = Appetite(self._clock, self._hands.has_room)
+        self._quarantine = Quarantine(self._store, self._hands, self.settings.max_lease_losses)
+        self._appetite = Appetite(self._clock, self._hands.has_room, self._quarantine.seconds)
         self._limits_at = -_LIMITS_SECONDS
         self._registered_at = -_REGISTER_SECONDS
         self._suspects: dict[str, Sequence[Input]] = {}
         self._unsaved: dict[str, list[Input]] = {}
-        self._quarantine = Quarantine(self._store, self._hands, self.settings.max_lease_losses)
         self._answers = LostAnswers(self._store, self._hands, self._clock)
         self._versions: dict[str, int] = {}
 
@@ -208,7 +208,7 @@ class Worker:
 
     def _patience(self, due: float | None) -> float:
         """Seconds to wait for an input."""
-        seconds = [self._until_claim(), due, self._answers.seconds()]
+        seconds = [self._appetite.seconds(self.poll_interval), due, self._answers.seconds()]
         return max(0.0, min(one for one in seconds if one is not None))
 
     def _receive(self, inputs: dict[str, list[Input]], seconds: float | None) -> None:
@@ -226,12 +226,7 @@ class Worker:
             inputs.setdefault(posted[0], []).append(posted[1])
 
     def _wants_to_claim(self) -> bool:
-        return self._until_claim() <= 0
-
-    def _until_claim(self) -> float:
-        """Seconds until it is time to look; asked only when nothing that was claimed still waits to be begun."""
-        hungry = self._appetite.is_there(self.poll_interval)
-        return max(0.0 if hungry else self._appetite.seconds(self.poll_interval), self._quarantine.seconds())
+        return self._appetite.is_there(self.poll_interval)
 
     def _claim(self, inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
         slots = self._hands.free()
