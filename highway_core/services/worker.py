@@ -99,13 +99,13 @@ class Worker:
         self._caller = Caller(DurableConnection(url, "highway-caller"), self.worker_id)
         self._teller = Teller(Notifier(self.settings, ConnectionPool(url, "highway-notices")))
         self._trouble = Trouble("The worker", logger)
-        self._appetite = Appetite(self._clock, self._hands.has_room)
+        self._quarantine = Quarantine(self._store, self._hands, self.settings.max_lease_losses)
+        self._appetite = Appetite(self._clock, self._hands.has_room, self._quarantine.seconds)
         ears = DurableConnection(url, "highway-listener")
         self._listener = Listener(ears, self.worker_id, self._heard, self._appetite.courtesy)
         self._limits = KnownLimits(self._store, self._driver, self._queues, self._clock)
         self._suspects: dict[str, Sequence[Input]] = {}
         self._unsaved: dict[str, list[Input]] = {}
-        self._quarantine = Quarantine(self._store, self._hands, self.settings.max_lease_losses)
         self._answers = LostAnswers(self._store, self._hands, self._clock)
         self._versions: dict[str, int] = {}
 
@@ -211,7 +211,7 @@ class Worker:
         inputs, self._unsaved = self._unsaved, {}
         versions, self._versions = self._versions, {}
         try:
-            self._take(self._quarantine.admit(self._answers.found(inputs)), inputs, versions)
+            self._take(self._answers.found(inputs), inputs, versions)
             self._receive(inputs)
             self._limits.refresh()
             if not inputs and self._wants_to_claim() and not self.stop.is_set():
@@ -250,7 +250,7 @@ class Worker:
     def _claimed(
         self, claims: Sequence[Claim], slots: int, inputs: dict[str, list[Input]], versions: dict[str, int]
     ) -> None:
-        self._take(self._quarantine.admit(claims), inputs, versions)
+        self._take(claims, inputs, versions)
         work = sum(claim.kind == QueueKind.WORK for claim in claims)
         if slots:
             self._hands.crowded = work >= slots
@@ -258,15 +258,18 @@ class Worker:
         if len(claims) - work >= _MESSAGES:
             self._appetite.call()
 
-    @staticmethod
-    def _take(claims: Sequence[Claim], inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
-        for claim in claims:
+    def _take(self, claims: Sequence[Claim], inputs: dict[str, list[Input]], versions: dict[str, int]) -> None:
+        admitted = self._quarantine.admit(claims, inputs)
+        if len(admitted) < len(claims):
+            self._caller.call([WORK, TIMER])
+        for claim in admitted:
             inputs.setdefault(claim.run_id, []).append(_input(claim))
             versions[claim.run_id] = claim.version
 
     def _process(self, inputs: Mapping[str, Sequence[Input]], versions: Mapping[str, int]) -> None:
         wish = None
-        if self._wants_to_claim() and not self.stop.is_set():
+        self._driver.takes_over = not self._quarantine.seconds(inputs, self._suspects)
+        if self._driver.takes_over and self._wants_to_claim() and not self.stop.is_set():
             wish = Wish(self._queues, _MESSAGES)
             self._appetite.looks()
         try:

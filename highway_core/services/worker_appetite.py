@@ -1,5 +1,5 @@
 """When a worker looks for something to claim: when it is called, when there was more, when a limit lets more through,
-and once in a while anyway, because a call can get lost."""
+and once in a while anyway, because a call can get lost; never while it is held back."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ that all of them ran for, the one that gets it has the machine and the database 
 class Appetite:
     """Belongs to the deciding thread; others only call :meth:`call`."""
 
-    def __init__(self, clock: Clock, has_room: Callable[[], bool]) -> None:
+    def __init__(self, clock: Clock, has_room: Callable[[], bool], held_back: Callable[[], float]) -> None:
         self._clock = clock
         self._has_room = has_room
+        self._held_back = held_back
+        """For how many seconds it must not look."""
         self._called = True
         self._work_left = True
         """There may be work that had no free thread when it was looked for."""
@@ -43,11 +45,13 @@ class Appetite:
 
     def is_there(self, poll_interval: float) -> bool:
         """True if it is time to look."""
-        return self._called or self.seconds(poll_interval) <= 0 or (self._work_left and self._has_room())
+        return self.seconds(poll_interval) <= 0
 
     def seconds(self, poll_interval: float) -> float:
-        """How long one may do something else if nobody calls; never more than the interval."""
-        return min(self._looked_at + poll_interval, self._again_at) - self._clock.monotonic()
+        """How long one may do something else if nobody calls; not more than the interval, unless it is held back."""
+        if self._called or (self._work_left and self._has_room()):
+            return self._held_back()
+        return max(min(self._looked_at + poll_interval, self._again_at) - self._clock.monotonic(), self._held_back())
 
     def looks(self) -> None:
         """Now; whoever calls from here on calls for the next time."""

@@ -61,7 +61,8 @@ class WorkerHands:
         self._clock = SystemClock()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._held: dict[tuple[str, str], Job] = {}
-        self._begun: set[Attempt] = set()
+        self._begun: dict[Attempt, float] = {}
+        """When a thread has begun them."""
         self._lost: dict[Attempt, bool] = {}
         """What was stopped after it had begun; True if its result, should there be one after all, is to be offered."""
         self._given_up: frozenset[Held] = frozenset()
@@ -101,7 +102,7 @@ class WorkerHands:
                     heapq.heapify(self._timeouts)
             if self._own.may_follow and self._own.job is None:
                 self._own.job = job
-                self._begun.add(_attempt(job))
+                self._begun[_attempt(job)] = self._clock.monotonic()
                 return
             self._came[_attempt(job)] = self._clock.monotonic()
             self._jobs.put(job)
@@ -144,6 +145,16 @@ class WorkerHands:
         with self._lock:
             jobs = [(_attempt(job), job) for job in self._held.values()]
             return [_lease(job) for one, job in jobs if one in self._begun or one in self._came]
+
+    def age(self, lease: Held) -> float | None:
+        """Seconds since a thread has begun it, 0 if none has yet; None if it is over."""
+        run_id, path, _, fence = lease
+        attempt = (run_id, path, fence)
+        with self._lock:
+            began = self._begun.get(attempt)
+            if began is None:
+                return 0.0 if attempt in self._came else None
+            return self._clock.monotonic() - began
 
     def give_up(self, leases: Sequence[Held], reason: str) -> None:
         """Stop what has lost its lease, or will. A result that comes all the same is offered: its fence decides."""
@@ -224,19 +235,19 @@ class WorkerHands:
         clock, own = self._clock, self._own
         while (job := own.take() or self._jobs.get()) is not None:
             attempt = _attempt(job)
+            began = clock.monotonic()
             with self._lock:
                 if not self._is_held(job):
-                    self._begun.discard(attempt)
+                    self._begun.pop(attempt, None)
                     self._lost.pop(attempt, None)
                     continue
                 self._came.pop(attempt, None)
-                self._begun.add(attempt)
-            began = clock.monotonic()
+                self._begun[attempt] = began
             outcome = self._outcome(job)
             seconds = clock.monotonic() - began
             self._mean += (seconds - self._mean) * _WEIGHT
             with self._lock:
-                self._begun.discard(attempt)
+                self._begun.pop(attempt, None)
                 offered = self._lost.pop(attempt, None)
                 surplus = offered is not None and self._threads - len(self._lost) > self._concurrency
                 if surplus:

@@ -17,6 +17,7 @@ class Hands:
     def __init__(self) -> None:
         self.seconds = 1000.0
         self.room = True
+        self.held_back = 0.0
 
     def monotonic(self) -> float:
         return self.seconds
@@ -33,7 +34,7 @@ def hands() -> Hands:
 @pytest.fixture
 def appetite(hands: Hands) -> Appetite:
     """Of a worker that has just looked and found nothing."""
-    one = Appetite(hands, lambda: hands.room)
+    one = Appetite(hands, lambda: hands.room, lambda: hands.held_back)
     assert one.is_there(POLL)
     one.looks()
     one.found(0, work_left=False, again=None)
@@ -114,3 +115,24 @@ def test_who_found_something_runs_at_once(appetite: Appetite) -> None:
     appetite.looks()  # at the next poll
     appetite.found(1, work_left=False, again=None)
     assert appetite.courtesy() == 0
+
+
+def test_it_does_not_look_while_it_is_held_back_and_forgets_no_call(appetite: Appetite, hands: Hands) -> None:
+    hands.held_back = 0.75
+    appetite.call()
+    assert not appetite.is_there(POLL)
+    assert appetite.seconds(POLL) == 0.75
+    hands.held_back = 0.0
+    assert appetite.is_there(POLL)
+    assert appetite.seconds(POLL) == 0
+
+
+def test_it_is_held_back_from_what_is_due_and_from_what_was_left_too(appetite: Appetite, hands: Hands) -> None:
+    hands.held_back = 0.75
+    hands.seconds += 2 * POLL
+    assert (appetite.is_there(POLL), appetite.seconds(POLL)) == (False, 0.75)
+    appetite.looks()
+    appetite.found(0, work_left=True, again=None)
+    assert (appetite.is_there(POLL), appetite.seconds(POLL)) == (False, 0.75)
+    hands.held_back = 0.0
+    assert appetite.is_there(POLL)

@@ -177,3 +177,17 @@ def test_what_was_given_up_before_its_thread_went_on_with_it_is_not_begun(monkey
     assert eventually(lambda: len(bench.told) == 2)
     assert bench.runner.begun == ["quick 0", "quick 1"]
     bench.hands.close()
+
+
+def test_the_age_of_an_attempt_counts_from_when_a_thread_begins_it_to_its_answer(bench: Bench) -> None:
+    first, second = ("run", "long", "work", 1), ("run", "behind", "work", 2)
+    bench.clock.seconds = 10.0
+    bench.give("long")
+    assert eventually(lambda: bench.runner.begun == ["long"])
+    bench.give("behind", fence=2)
+    bench.clock.seconds = 10.5
+    assert (bench.hands.age(first), bench.hands.age(second)) == (0.5, 0.0)
+    assert bench.hands.age(("run", "long", "work", 2)) is None
+    bench.runner.go_on.set()
+    assert eventually(lambda: len(bench.told) == 2)
+    assert (bench.hands.age(first), bench.hands.age(second)) == (None, None)

@@ -79,6 +79,8 @@ class Driver(ImageDriver):
         self._clock = clock
         self.places = 0
         """How many tasks this process may still take over in this commit."""
+        self.takes_over = True
+        """False while everything that becomes ready is to be queued."""
         self._timeouts: dict[Instance, datetime] = {}
 
     def image_of(self, run: Run) -> Image:
@@ -87,7 +89,7 @@ class Driver(ImageDriver):
 
     def begin_turn(self, claimed: int) -> None:
         """A round of inputs begins, ``claimed`` of which bring work of their own."""
-        self.places = self._hands.free() - claimed
+        self.places = self._hands.free() - claimed if self.takes_over else 0
 
     def make_keys(self, image: Image) -> None:
         """Give the steps of a new image their idempotency keys."""
