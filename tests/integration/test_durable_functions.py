@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from highway_core.lifecycle import QueueKind, RunStatus, TaskStatus
+from highway_core.persistence.statements.transitions import CLAIM
 from tests.durable_sql import Sql, at_once, step, task_row
 
 WAITING = TaskStatus.WAITING_FOR_TIMER.value
@@ -41,6 +42,28 @@ def test_a_claim_takes_as_many_as_there_are_free_threads_and_no_more(sql: Sql) -
         sql.put("r", f"t{number}")
 
     assert [len(sql.claim(7)) for _ in range(4)] == [7, 7, 6, 0]
+
+
+def test_the_claim_of_an_attempt_waits_for_the_disk_and_that_of_a_message_does_not(sql: Sql) -> None:
+    """After a crash of the server, an attempt must not be given out again under the number and fence of one that has
+    begun."""
+
+    def waits_for_disk() -> bool:
+        with sql.connection.transaction():
+            sql.value(CLAIM, ["w", 30.0, ["default"], 5, 5])
+            return bool(sql.value("SHOW synchronous_commit") == sql.value(usual))
+
+    usual = "SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'"
+    sql.connection.run("ALTER ROLE CURRENT_USER SET synchronous_commit = 'local'")
+    sql.connection.close()
+    try:
+        sql.put("r", "", QueueKind.WAKE)
+        assert not waits_for_disk()
+        assert not waits_for_disk()
+        sql.put("r", "work")
+        assert waits_for_disk()
+    finally:
+        sql.connection.run("ALTER ROLE CURRENT_USER RESET synchronous_commit")
 
 
 def test_the_highest_priority_is_claimed_first_and_then_the_oldest(sql: Sql) -> None:

@@ -364,6 +364,8 @@ BEGIN
                  ORDER BY priority DESC, created_at LIMIT p_slots FOR UPDATE SKIP LOCKED) AS found;
         END IF;
         IF picked.runs IS NOT NULL THEN
+            -- What an attempt is begun with must survive a crash of the server: its number and fence are given out once.
+            SET LOCAL synchronous_commit TO DEFAULT;
             WITH c AS MATERIALIZED (SELECT * FROM unnest(picked.runs, picked.paths) AS c(workflow_id, task_id)),
             taken AS (
                 UPDATE task_queue q SET status = @RUNNING@, fence = q.fence + 1, attempt = q.attempt + 1,

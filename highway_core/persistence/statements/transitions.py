@@ -9,8 +9,9 @@ from highway_core.persistence.statements.durable_functions import with_statuses
 COMMIT: Final = f"SELECT highway_commit(%s, %s, {', '.join(['%s::json'] * 8)})"
 CLAIM: Final = """
     SELECT highway_claim(%s, %s, %s::text[], %s, %s) FROM set_config('synchronous_commit', 'off', true)"""
-"""A claim by itself need not wait for the disk: what a crash of the server takes back is claimed again, and what was
-begun on its strength is begun again. Whatever is committed later makes it durable too."""
+"""A claim of messages by itself need not wait for the disk: what a crash of the server takes back is claimed again, and
+what came of it was not committed either. Work is begun on the strength of its claim, so that is waited for
+(``highway_claim``)."""
 ADOPT: Final = "SELECT highway_adopt(%s, %s, %s::json)"
 COMMIT_AND_CLAIM: Final = f"{COMMIT}, highway_claim(%s, %s, %s::text[], %s, %s)"
 LOAD: Final = "SELECT highway_load(%s::json, %s, %s)"
