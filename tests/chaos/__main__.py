@@ -12,6 +12,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("--schedule", nargs="*", choices=[*SCHEDULES], default=[*USUAL])
     parser.add_argument("--most-open", type=int, default=60, help="runs that may be open before no more are started")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # ends the services
     print(f"seed {options.seed}", flush=True)
     if options.what == "races":
         return full_races.run(options.seed)
