@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from highway_core.persistence.run_reads import RunRow
 from highway_core.persistence.run_waiter import RunWaiter
 
 LONGEST_SECONDS = 60.0
@@ -16,12 +17,12 @@ class LongPolls:
         self._waiter = waiter
         self._places = threading.BoundedSemaphore(max(most, 1))
 
-    def wait(self, run_id: str, seconds: float | None) -> None:
+    def wait(self, run: RunRow, seconds: float | None) -> None:
         """Until the run has ended, or that long, or not at all."""
-        if not seconds or not self._places.acquire(blocking=False):
+        if run.is_over or not seconds or not self._places.acquire(blocking=False):
             return
         try:
-            self._waiter.wait_for_end(run_id, min(seconds, LONGEST_SECONDS))
+            self._waiter.wait_for_end(run.run_id, min(seconds, LONGEST_SECONDS))
         finally:
             self._places.release()
 

@@ -46,8 +46,7 @@ _MOST_WAITING_SHOWN = 100
 )
 def status(context: ApiContext, run_id: str, query: StatusQuery) -> Response:
     """A task that nobody has touched yet is PENDING; iterations of loops appear when they begin."""
-    context.reads.run(run_id)
-    context.polls.wait(run_id, query.wait)
+    context.polls.wait(context.reads.run(run_id), query.wait)
     run = context.reads.run(run_id)
     activity = context.overviews.activity(run)
     page = context.overviews.tasks(run, query.task_limit, query.task_offset)

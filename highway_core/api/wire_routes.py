@@ -39,8 +39,7 @@ _MOST_PARTS = 10
 )
 def status(context: ApiContext, run_id: str, query: Wait) -> Response:
     """``state`` and ``status`` are the same word."""
-    context.reads.run(run_id)
-    context.polls.wait(run_id, query.wait)
+    context.polls.wait(context.reads.run(run_id), query.wait)
     return _status(context, run_id)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 
 class Baton:
-    """Thread-safe. The deciding thread has it from the beginning."""
+    """Thread-safe. The deciding thread has it from the beginning; elsewhere that name means whoever has it."""
 
     def __init__(self) -> None:
         self._is_down = False

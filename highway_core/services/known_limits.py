@@ -14,7 +14,7 @@ _SECONDS = 2.0
 
 
 class KnownLimits:
-    """Of the deciding thread."""
+    """Of who decides; any thread may ask whether they are fresh."""
 
     def __init__(self, store: TransitionStore, driver: Driver, queues: Sequence[str], clock: Clock) -> None:
         self._store = store

@@ -1,8 +1,9 @@
 """The worker: claims what is to be done, has it carried out, and commits what came of it.
 
-One thread decides and commits (:meth:`Worker.run`); everything that finished while the last commit was in flight goes
-into the next one, together. Tasks run on threads of their own (``worker_hands``); leases, notifications and calls to
-others have their own threads and connections (``worker_threads``), so that a commit that takes long costs no lease.
+One thread at a time decides and commits: the deciding one (:meth:`Worker.run`), or whoever has its ``baton``. What
+finished while the last commit was in flight goes into the next one, together. Tasks run on threads of their own
+(``worker_hands``); leases, notifications and calls to others have their own threads and connections
+(``worker_threads``), so that a commit that takes long costs no lease.
 
 The worker hears SIGTERM: it claims nothing more, lets what is being carried out finish for a grace time, gives the rest
 back without that counting as an attempt, and ends. A second signal ends it at once.

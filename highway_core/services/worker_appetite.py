@@ -16,7 +16,7 @@ that all of them ran for, the one that gets it has the machine and the database 
 
 
 class Appetite:
-    """Belongs to the deciding thread; others only call :meth:`call`."""
+    """Belongs to who decides; others only call :meth:`call` and :meth:`hear`, and ask for their :meth:`courtesy`."""
 
     def __init__(self, clock: Clock, has_room: Callable[[], bool], held_back: Callable[[], float]) -> None:
         self._clock = clock

@@ -195,6 +195,21 @@ def test_a_poll_that_finds_all_places_taken_is_answered_at_once(api: Api) -> Non
         assert not thread.is_alive()
 
 
+@pytest.mark.parametrize("path", ["/workflow/status/{}?wait=30", "/api/v1/workflows/{}?wait=30"])
+def test_a_poll_for_a_run_that_is_over_does_not_begin_to_wait(
+    api: Api, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = api.start()
+    move(api, run_id, RunStatus.COMPLETED)
+    waited_for: list[str] = []
+    monkeypatch.setattr(api.context.polls._waiter, "wait_for_end", lambda one, _seconds: waited_for.append(one))
+    assert api.client.get(path.format(run_id)).get_json().get("state") != "pending"
+    assert waited_for == []
+    going_on = api.start()
+    api.client.get(path.format(going_on))
+    assert waited_for == [going_on]
+
+
 @pytest.mark.parametrize("wait", ["-1", "61", "nan", "inf", "soon"])
 def test_a_wait_that_is_none_is_refused(api: Api, wait: str) -> None:
     assert api.client.get(f"/workflow/status/x?wait={wait}").status_code == 400
